@@ -1,0 +1,69 @@
+//! The key itself: 1 to 64 visible ASCII characters, chosen by the client.
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use problem::Problem;
+
+/// Name of the header.
+pub const HEADER: &str = "idempotency-key";
+
+/// A well-formed `Idempotency-Key`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(String);
+
+impl Key {
+    /// The longest key.
+    pub const MAX_LENGTH: usize = 64;
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// 422 where it is empty, too long or has characters that are not visible ASCII.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let fits = (1..=Self::MAX_LENGTH).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Problem::invalid("Idempotency-Key", "a key is 1 to 64 visible ASCII characters"))
+        }
+    }
+
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(HEADER) else {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "idempotency-key-missing",
+                "Idempotency-Key is missing",
+                "a request that creates something carries an Idempotency-Key, so that it can be repeated safely",
+            )
+            .field("Idempotency-Key"));
+        };
+        Self::parse(value.to_str().unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_visible_ascii_of_limited_length() {
+        assert!(Key::parse("a").is_ok());
+        assert!(Key::parse(&"k".repeat(64)).is_ok());
+        for bad in ["", " ", "a b", "é", "a\u{0}", &"k".repeat(65)] {
+            assert!(Key::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
