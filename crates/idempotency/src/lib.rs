@@ -61,6 +61,18 @@ impl Answer {
         Ok(Self { status, location: None, body })
     }
 
+    /// An answer that was kept in a store of the caller's own.
+    #[must_use]
+    pub fn from_parts(status: StatusCode, location: Option<String>, body: Vec<u8>) -> Self {
+        Self { status, location, body }
+    }
+
+    /// Status, `Location` and body, to be kept in a store of the caller's own.
+    #[must_use]
+    pub fn parts(&self) -> (StatusCode, Option<&str>, &[u8]) {
+        (self.status, self.location.as_deref(), &self.body)
+    }
+
     /// Says where what was created can be read.
     #[must_use]
     pub fn at(mut self, location: impl Into<String>) -> Self {
@@ -129,6 +141,18 @@ pub fn hash(parts: &impl Serialize) -> Result<[u8; 32], Problem> {
     Ok(Sha256::digest(text).into())
 }
 
+/// 422: the key came with another request before.
+#[must_use]
+pub fn reused() -> Problem {
+    Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-key-reused",
+        "The key belongs to another request",
+        "this Idempotency-Key came with a different request before; use a new one",
+    )
+    .field("Idempotency-Key")
+}
+
 /// Takes the key, first statement of the transaction that makes the effect.
 ///
 /// Isolation: read committed. The insert waits for a transaction that holds the same key, up to
@@ -162,13 +186,7 @@ pub async fn begin(tx: &mut PgConnection, operation: &Operation<'_>) -> Result<B
     .fetch_one(tx)
     .await?;
     if row.try_get::<Vec<u8>, _>("request_hash")? != operation.request_hash {
-        return Err(Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "idempotency-key-reused",
-            "The key belongs to another request",
-            "this Idempotency-Key came with a different request before; use a new one",
-        )
-        .field("Idempotency-Key"));
+        return Err(reused());
     }
     let status: Option<i16> = row.try_get("status")?;
     let status = status
@@ -206,7 +224,8 @@ pub async fn finish(
     Ok(())
 }
 
-/// Forgets up to a thousand keys that are older than [`KEEP`]; tells how many.
+/// Forgets up to a thousand keys that are older than [`KEEP`]; tells how many. The age is counted
+/// by `now()`, which an index can serve; `clock_timestamp()` is volatile, and cannot.
 ///
 /// # Errors
 /// Failures of the database.
@@ -214,7 +233,7 @@ pub async fn prune(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
     let done = sqlx::query(
         "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
              SELECT ctid FROM idempotency_keys
-             WHERE created_at < clock_timestamp() - make_interval(secs => $1)
+             WHERE created_at < now() - make_interval(secs => $1)
              ORDER BY created_at LIMIT 1000))",
     )
     .bind(KEEP.as_secs_f64())

@@ -62,7 +62,10 @@ pub async fn open(settings: &DatabaseSettings, process: &Process) -> anyhow::Res
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(Duration::from_secs(60))
         .connect_lazy_with(options);
-    wait::until_ready(process, "postgres", || sqlx::query("SELECT 1").execute(&pool)).await?;
+    wait::until_ready(process, "postgres", || {
+        sqlx::query("SELECT 1").execute(&pool)
+    })
+    .await?;
     observe(pool.clone(), process);
     Ok(pool)
 }
@@ -106,7 +109,9 @@ fn observe(pool: PgPool, process: &Process) {
         loop {
             let idle = i64::try_from(pool.num_idle())?;
             gauge.with_label_values(&["idle"]).set(idle);
-            gauge.with_label_values(&["used"]).set(i64::from(pool.size()).saturating_sub(idle));
+            gauge
+                .with_label_values(&["used"])
+                .set(i64::from(pool.size()).saturating_sub(idle));
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 () = process_.draining() => return Ok(()),

@@ -27,7 +27,9 @@ pub struct Readiness {
 
 impl std::fmt::Debug for Readiness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.checks.iter().map(|(name, _)| name)).finish()
+        f.debug_list()
+            .entries(self.checks.iter().map(|(name, _)| name))
+            .finish()
     }
 }
 
@@ -45,7 +47,8 @@ impl Readiness {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
-        self.checks.push((part, Arc::new(move || Box::pin(check()))));
+        self.checks
+            .push((part, Arc::new(move || Box::pin(check()))));
         self
     }
 
@@ -58,7 +61,11 @@ impl Readiness {
                 Err(_) => Some((*part, "no answer in time".to_owned())),
             }
         });
-        futures_util::future::join_all(asked).await.into_iter().flatten().collect()
+        futures_util::future::join_all(asked)
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
     }
 }
 
@@ -66,11 +73,17 @@ impl Readiness {
 pub(crate) fn routes(process: Process, readiness: Readiness) -> Router {
     Router::new()
         .route("/livez", get(async || "alive\n"))
-        .route("/readyz", get(move || ready(process.clone(), readiness.clone())))
+        .route(
+            "/readyz",
+            get(move || ready(process.clone(), readiness.clone())),
+        )
         .route(
             "/metrics",
             get(async || {
-                ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], telemetry::exposition())
+                (
+                    [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)],
+                    telemetry::exposition(),
+                )
             }),
         )
 }
@@ -83,7 +96,10 @@ async fn ready(process: Process, readiness: Readiness) -> (StatusCode, String) {
     if missing.is_empty() {
         return (StatusCode::OK, "ready\n".to_owned());
     }
-    let text = missing.iter().map(|(part, reason)| format!("{part}: {reason}\n")).collect();
+    let text = missing
+        .iter()
+        .map(|(part, reason)| format!("{part}: {reason}\n"))
+        .collect();
     (StatusCode::SERVICE_UNAVAILABLE, text)
 }
 

@@ -50,7 +50,10 @@ impl Doors {
     /// The same doors with another limit than [`REQUEST_TIMEOUT`] for requests at the public one.
     #[must_use]
     pub fn request_timeout(self, limit: Duration) -> TimedDoors {
-        TimedDoors { doors: self, request_timeout: limit }
+        TimedDoors {
+            doors: self,
+            request_timeout: limit,
+        }
     }
 }
 
@@ -84,7 +87,10 @@ pub(crate) async fn serve<D: Into<TimedDoors>>(
         doors = body => doors,
         () = process.ended() => return Ok(()),
     };
-    let TimedDoors { doors, request_timeout } = match doors {
+    let TimedDoors {
+        doors,
+        request_timeout,
+    } = match doors {
         Ok(doors) => doors.into(),
         Err(error) => {
             process.end();
@@ -92,16 +98,21 @@ pub(crate) async fn serve<D: Into<TimedDoors>>(
         }
     };
     let public_listener = bind(listeners.http_listen).await?;
-    let routes = doors.internal.merge(health::routes(process.clone(), doors.readiness));
+    let routes = doors
+        .internal
+        .merge(health::routes(process.clone(), doors.readiness));
     let _ = ready.set(limited(routes, &process, REQUEST_TIMEOUT));
     tracing::info!(
         http.listen = %listeners.http_listen,
         internal.listen = %listeners.internal_listen,
         "listening"
     );
-    let public = axum::serve(public_listener, limited(doors.public, &process, request_timeout))
-        .with_graceful_shutdown(after_grace(process.clone()))
-        .into_future();
+    let public = axum::serve(
+        public_listener,
+        limited(doors.public, &process, request_timeout),
+    )
+    .with_graceful_shutdown(after_grace(process.clone()))
+    .into_future();
     let served = async { tokio::join!(public, internal) };
     tokio::select! {
         (public, internal) = served => {
@@ -129,7 +140,9 @@ fn once_ready(ready: Arc<OnceLock<Router>>) -> Router {
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
 }
 
 /// While draining, kept-alive connections are still answered for a moment, each answer asking the
@@ -192,7 +205,12 @@ async fn in_span(request: Request, next: Next) -> Response {
 }
 
 fn span_of(headers: &HeaderMap) -> tracing::Span {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     tracing::info_span!(
         "request",
         http.request.id = text("x-request-id"),
@@ -201,9 +219,11 @@ fn span_of(headers: &HeaderMap) -> tracing::Span {
 }
 
 async fn in_time(limit: Duration, request: Request, next: Next) -> Response {
-    tokio::time::timeout(limit, next.run(request)).await.unwrap_or_else(|_| {
-        Problem::unavailable("a part that this request waits for").into_response()
-    })
+    tokio::time::timeout(limit, next.run(request))
+        .await
+        .unwrap_or_else(|_| {
+            Problem::unavailable("a part that this request waits for").into_response()
+        })
 }
 
 fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {

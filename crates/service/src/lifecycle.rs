@@ -70,7 +70,11 @@ impl Process {
             match tokio::spawn(task).await {
                 Ok(Ok(())) => tracing::debug!(task.name = name, "task ended"),
                 Ok(Err(error)) => {
-                    tracing::error!(task.name = name, error = format!("{error:#}"), "task failed");
+                    tracing::error!(
+                        task.name = name,
+                        error = format!("{error:#}"),
+                        "task failed"
+                    );
                     process.drain();
                 }
                 Err(error) => {
@@ -113,9 +117,10 @@ impl Process {
 
 async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
         tracing::error!("signals cannot be heard: only a kill can stop this process");
         return std::future::pending().await;
     };

@@ -6,7 +6,12 @@ use utoipa_axum::router::OpenApiRouter;
 
 /// Splits a service's documented routes into a plain router that also serves
 /// `/api/<name>/openapi.json` and, for people, `/api/<name>/docs/`.
-pub fn documented<S>(name: &str, title: &str, description: &str, routes: OpenApiRouter<S>) -> Router<S>
+pub fn documented<S>(
+    name: &str,
+    title: &str,
+    description: &str,
+    routes: OpenApiRouter<S>,
+) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {

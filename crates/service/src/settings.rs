@@ -44,7 +44,10 @@ pub(crate) fn load<S: Parser>() -> Result<S, ExitCode> {
     match S::try_parse() {
         Ok(settings) => Ok(settings),
         Err(error) => {
-            if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+            if matches!(
+                error.kind(),
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+            ) {
                 let _ = error.print();
                 return Err(ExitCode::SUCCESS);
             }
@@ -70,11 +73,16 @@ fn mistakes(command: &Command) -> Vec<String> {
                 .no_binary_name(true)
                 .disable_help_flag(true)
                 .arg(argument.clone());
-            let error = alone.try_get_matches_from(std::iter::empty::<&str>()).err()?;
+            let error = alone
+                .try_get_matches_from(std::iter::empty::<&str>())
+                .err()?;
             let name = argument.get_env()?.to_string_lossy().into_owned();
             let text = error.render().to_string();
             let reason = text.split("\n\nUsage").next().unwrap_or_default().trim();
-            let reason = reason.strip_prefix("error: ").unwrap_or(reason).replace('\n', " ");
+            let reason = reason
+                .strip_prefix("error: ")
+                .unwrap_or(reason)
+                .replace('\n', " ");
             Some(format!("{name}: {reason}"))
         })
         .collect()

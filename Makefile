@@ -1,0 +1,52 @@
+# Boxoffice: `make up`, then open the page that it prints.
+# The work is done by the scripts under deploy/; this file only names it.
+
+COMPOSE := docker compose
+PORT = $(or $(BOXOFFICE_PORT),$(shell sed -n 's/^BOXOFFICE_PORT=//p' .env 2>/dev/null),8080)
+
+# make crowd CUSTOMERS=500 SEATS=300 SECONDS=60 SEED=1
+CUSTOMERS ?= 500
+SEATS ?= 300
+SECONDS ?= 60
+SEED ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help up down clean logs images engine crowd test bench toolbox
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+up: images ## start everything, and wait until a ticket could be bought
+	@$(COMPOSE) build --quiet
+	@$(COMPOSE) up --detach --wait --wait-timeout 300
+	@echo
+	@echo "Boxoffice is open: http://localhost:$(PORT)/"
+
+down: ## stop everything; what was sold stays
+	@$(COMPOSE) down --remove-orphans --timeout 10
+
+clean: ## stop everything and forget it: data, keys, settings of images
+	@$(COMPOSE) down --volumes --remove-orphans --timeout 10
+	@deploy/standin/images.sh forget
+
+logs: ## follow all logs
+	@$(COMPOSE) logs --follow --tail 20
+
+engine: ## make sure that a container engine answers
+	@deploy/engine/start.sh
+
+images: engine ## get or build the images of other people's parts
+	@deploy/standin/images.sh
+
+crowd: ## a crowd sells out a hall: CUSTOMERS= SEATS= SECONDS= SEED=
+	@$(COMPOSE) run --rm --no-deps crowd run \
+		--customers $(CUSTOMERS) --seats $(SEATS) --seconds $(SECONDS) --seed $(SEED)
+
+test: ## every check, on a stack of its own
+	@deploy/test/run.sh
+
+bench: ## the table of speed and size, on a stack of its own
+	@deploy/test/bench.sh
+
+toolbox: images ## a shell with all tools in it
+	@deploy/toolbox/run.sh - bash

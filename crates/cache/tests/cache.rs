@@ -1,0 +1,313 @@
+//! The cache against a real Redis (`CACHE_ADDRESS`, `CACHE_PASSWORD_FILE`), also behind a road
+//! that can be closed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+mod road;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cache::{Cache, Error, Options, Store};
+use road::Road;
+use tokio::sync::Notify;
+
+fn address() -> String {
+    std::env::var("CACHE_ADDRESS").expect("CACHE_ADDRESS says where Redis is")
+}
+
+async fn store_at(address: &str) -> Store {
+    let file = std::env::var("CACHE_PASSWORD_FILE").expect("CACHE_PASSWORD_FILE names a file");
+    let password = std::fs::read_to_string(file).unwrap();
+    Store::open(address, password.trim()).unwrap()
+}
+
+async fn cache_with(options: Options) -> Arc<Cache> {
+    let store = store_at(&address()).await;
+    assert!(store.ready(Duration::from_secs(5)).await);
+    Arc::new(Cache::new("test", store, options))
+}
+
+async fn cache() -> Arc<Cache> {
+    cache_with(Options {
+        loads: 200,
+        ..Options::default()
+    })
+    .await
+}
+
+fn key() -> String {
+    uuid::Uuid::now_v7().to_string()
+}
+
+fn text(value: &'static str) -> Option<Bytes> {
+    Some(Bytes::from_static(value.as_bytes()))
+}
+
+/// Reads through the cache; `truth` is what a load finds.
+async fn read(cache: &Cache, key: &str, truth: &'static str) -> Option<Bytes> {
+    cache
+        .get_or_load(key, async || Ok::<_, Infallible>(text(truth)))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_hundred_misses_make_one_load() {
+    let (cache, key) = (cache().await, key());
+    let loads = Arc::new(AtomicU32::new(0));
+    let reads = (0..100).map(|_| {
+        let (cache, key, loads) = (cache.clone(), key.clone(), loads.clone());
+        tokio::spawn(async move {
+            let load = async || {
+                loads.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Ok::<_, Infallible>(text("v"))
+            };
+            cache.get_or_load(&key, load).await.unwrap()
+        })
+    });
+    for read in reads.collect::<Vec<_>>() {
+        assert_eq!(read.await.unwrap(), text("v"));
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_remembered_for_a_short_time() {
+    let options = Options {
+        negative_ttl: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let (cache, key) = (cache_with(options).await, key());
+    let nothing = cache
+        .get_or_load(&key, async || Ok::<_, Infallible>(None))
+        .await
+        .unwrap();
+    assert_eq!(nothing, None);
+    assert_eq!(read(&cache, &key, "now there").await, None);
+    tokio::time::sleep(Duration::from_millis(2050)).await;
+    assert_eq!(read(&cache, &key, "now there").await, text("now there"));
+}
+
+#[tokio::test]
+async fn entries_run_out() {
+    let options = Options {
+        ttl: Duration::from_secs(2),
+        ..Options::default()
+    };
+    let (cache, key) = (cache_with(options).await, key());
+    assert_eq!(read(&cache, &key, "one").await, text("one"));
+    assert_eq!(read(&cache, &key, "two").await, text("one"));
+    tokio::time::sleep(Duration::from_millis(2050)).await;
+    assert_eq!(read(&cache, &key, "two").await, text("two"));
+}
+
+#[tokio::test]
+async fn a_load_that_began_before_a_change_leaves_nothing_old_behind() {
+    // Two caches with connections of their own stand for two processes.
+    let (one, other, key) = (cache().await, cache().await, key());
+    let (has_read, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let slow = tokio::spawn({
+        let (one, key) = (one.clone(), key.clone());
+        let (has_read, go_on) = (has_read.clone(), go_on.clone());
+        async move {
+            let load = async || {
+                has_read.notify_one();
+                go_on.notified().await;
+                Ok::<_, Infallible>(text("old"))
+            };
+            one.get_or_load(&key, load).await.unwrap()
+        }
+    });
+    has_read.notified().await;
+    other
+        .changing(&key, async { Ok::<_, Infallible>(()) })
+        .await
+        .unwrap();
+    // Who asks now, in the process of the slow load, joins it, and must not be given its value.
+    let asked_after = tokio::spawn({
+        let (one, key) = (one.clone(), key.clone());
+        async move { read(&one, &key, "new").await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    go_on.notify_one();
+    assert_eq!(
+        slow.await.unwrap(),
+        text("old"),
+        "it asked before the change"
+    );
+    assert_eq!(asked_after.await.unwrap(), text("new"));
+    assert_eq!(read(&other, &key, "new").await, text("new"));
+}
+
+#[tokio::test]
+async fn a_change_whose_process_dies_leaves_a_fence_and_no_old_value() {
+    let (one, other, key) = (cache().await, cache().await, key());
+    assert_eq!(read(&one, &key, "old").await, text("old"));
+    let died = tokio::time::timeout(
+        Duration::from_millis(50),
+        one.changing(&key, std::future::pending::<Result<(), Infallible>>()),
+    );
+    assert!(died.await.is_err());
+    assert_eq!(read(&other, &key, "new").await, text("new"));
+    assert_eq!(
+        read(&one, &key, "newer").await,
+        text("newer"),
+        "nothing is stored behind a fence"
+    );
+}
+
+#[tokio::test]
+async fn a_cancelled_leader_does_not_hang_those_who_wait() {
+    let (cache, key) = (cache().await, key());
+    let leader = tokio::spawn({
+        let (cache, key) = (cache.clone(), key.clone());
+        async move {
+            let load = async || std::future::pending::<Result<Option<Bytes>, Infallible>>().await;
+            cache.get_or_load(&key, load).await
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let follower = tokio::spawn({
+        let (cache, key) = (cache.clone(), key.clone());
+        async move { read(&cache, &key, "v").await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    leader.abort();
+    let value = tokio::time::timeout(Duration::from_secs(1), follower).await;
+    assert_eq!(value.expect("it does not hang").unwrap(), text("v"));
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_load_that_fails_fail_with_it() {
+    let (cache, key) = (cache().await, key());
+    let leader = tokio::spawn({
+        let (cache, key) = (cache.clone(), key.clone());
+        async move {
+            let load = async || {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                Err::<Option<Bytes>, _>("down")
+            };
+            cache.get_or_load(&key, load).await
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let follower = cache
+        .get_or_load(&key, async || Ok::<_, &str>(text("v")))
+        .await;
+    assert!(matches!(follower, Err(Error::Shared)), "{follower:?}");
+    assert!(matches!(leader.await.unwrap(), Err(Error::Load("down"))));
+    let again = cache
+        .get_or_load(&key, async || Ok::<_, &str>(text("v")))
+        .await
+        .unwrap();
+    assert_eq!(again, text("v"), "a failure is not remembered");
+}
+
+#[tokio::test]
+async fn a_load_is_given_up_in_time() {
+    let options = Options {
+        load_timeout: Duration::from_millis(100),
+        ..Options::default()
+    };
+    let (cache, key) = (cache_with(options).await, key());
+    let load = async || std::future::pending::<Result<Option<Bytes>, Infallible>>().await;
+    let outcome = cache.get_or_load(&key, load).await;
+    assert!(matches!(outcome, Err(Error::Late)), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_cache_that_refuses_connections_costs_next_to_nothing() {
+    let store = store_at("127.0.0.1:1").await;
+    let cache = Cache::new("test", store, Options::default());
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(read(&cache, "k", "v").await, text("v"));
+    }
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_cache_that_hangs_costs_one_time_out_and_is_used_again_when_it_is_back() {
+    let road = Road::to(&address()).await;
+    let store = store_at(&road.address()).await;
+    assert!(store.ready(Duration::from_secs(5)).await);
+    let (cache, key) = (Cache::new("test", store.clone(), Options::default()), key());
+    assert_eq!(read(&cache, &key, "one").await, text("one"));
+
+    road.block();
+    let began = Instant::now();
+    for _ in 0..100 {
+        assert_eq!(
+            read(&cache, &key, "two").await,
+            text("two"),
+            "straight from the truth"
+        );
+    }
+    assert!(
+        began.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        began.elapsed()
+    );
+
+    road.open();
+    assert!(store.ready(Duration::from_secs(5)).await);
+    assert_eq!(
+        read(&cache, &key, "three").await,
+        text("one"),
+        "from the cache again"
+    );
+}
+
+#[tokio::test]
+async fn what_changed_while_the_cache_was_away_is_deleted_before_the_cache_is_read_again() {
+    let road = Road::to(&address()).await;
+    let store = store_at(&road.address()).await;
+    assert!(store.ready(Duration::from_secs(5)).await);
+    let (cache, key) = (Cache::new("test", store.clone(), Options::default()), key());
+    assert_eq!(read(&cache, &key, "old").await, text("old"));
+    road.block();
+    cache
+        .changing(&key, async { Ok::<_, Infallible>(()) })
+        .await
+        .unwrap();
+    assert_eq!(read(&cache, &key, "new").await, text("new"));
+    road.open();
+    assert!(store.ready(Duration::from_secs(5)).await);
+    assert_eq!(read(&cache, &key, "newer").await, text("newer"));
+}
+
+#[tokio::test]
+async fn straight_loads_are_limited() {
+    let store = store_at("127.0.0.1:1").await;
+    let options = Options {
+        loads: 3,
+        ..Options::default()
+    };
+    let cache = Arc::new(Cache::new("test", store, options));
+    let (now, most) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    let reads = (0..30).map(|number| {
+        let (cache, now, most) = (cache.clone(), now.clone(), most.clone());
+        tokio::spawn(async move {
+            let load = async || {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                Ok::<_, Infallible>(text("v"))
+            };
+            cache.get_or_load(&number.to_string(), load).await.unwrap()
+        })
+    });
+    for read in reads.collect::<Vec<_>>() {
+        assert_eq!(read.await.unwrap(), text("v"));
+    }
+    assert_eq!(most.load(Ordering::SeqCst), 3);
+}

@@ -1,0 +1,118 @@
+//! A consumer: receives, handles, deletes, until it is stopped.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::queue::BATCH;
+use crate::receiver::Receiver;
+use crate::{Queue, metrics};
+
+/// How a consumer works.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Most messages in hand, those included that wait for an earlier one of their group.
+    pub concurrency: usize,
+    /// For how long a message in hand is hidden from others; renewed each third of it.
+    pub visibility: Duration,
+    /// How long a receive waits for a message, at most 20 s. A stop waits for a receive under way
+    /// (up to 3 s) so as not to lose what it takes, so a wait of one or two seconds stops sooner.
+    pub wait: Duration,
+    /// How long a message that failed is hidden, given how often it was received.
+    pub retry_after: fn(u32) -> Duration,
+}
+
+/// What a handler is told beside the message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// How often the message was received, this time included.
+    pub receive_count: u32,
+    /// SQS's id of the message, the same at each delivery.
+    pub message_id: String,
+    /// The group, on a FIFO queue.
+    pub group: Option<String>,
+    /// When it was sent.
+    pub sent_at: Option<DateTime<Utc>>,
+}
+
+/// What a handler says about a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It took effect: delete it.
+    Done,
+    /// There was nothing to do (any more): delete it.
+    Stale,
+    /// It failed: let it come again after a while.
+    Retry,
+}
+
+/// Takes messages off a queue and gives them to a handler.
+#[derive(Clone, Debug)]
+pub struct Consumer {
+    queue: Queue,
+    options: Options,
+}
+
+impl Consumer {
+    /// A consumer of `queue`.
+    #[must_use]
+    pub fn new(queue: Queue, options: Options) -> Self {
+        metrics::register(queue.name());
+        Self { queue, options }
+    }
+
+    /// Receives and handles messages until `stop`. There is one receive loop for each ten of
+    /// [`Options::concurrency`], the most that SQS gives at once.
+    ///
+    /// A body that is not a `T` is never deleted: it comes again soon, until the redrive policy
+    /// moves it to the dead-letter queue. A handler that panics, or has not returned after a
+    /// quarter of an hour, counts as [`Outcome::Retry`].
+    ///
+    /// After `stop` nothing is received any more, what was received but not begun is given back
+    /// (to come again at once, or after a second where it is several messages of a group), what
+    /// was begun has 5 s to end, and what was done is deleted.
+    pub async fn run<T, H, F>(self, stop: CancellationToken, handler: H)
+    where
+        T: DeserializeOwned + Send + 'static,
+        H: Fn(T, Delivery) -> F + Send + Sync + 'static,
+        F: Future<Output = Outcome> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let mut receivers = JoinSet::new();
+        for slots in shares(self.options.concurrency) {
+            let receiver = Receiver::new(self.queue.clone(), self.options, slots, stop.clone());
+            receivers.spawn(receiver.run(handler.clone()));
+        }
+        while let Some(ended) = receivers.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(queue.name = self.queue.name(), %error, "a receive loop broke");
+            }
+        }
+    }
+}
+
+/// Slots of each receive loop: as even as can be, at most ten each.
+fn shares(concurrency: usize) -> impl Iterator<Item = usize> {
+    let concurrency = concurrency.max(1);
+    let loops = concurrency.div_ceil(BATCH);
+    (0..loops).map(move |index| concurrency / loops + usize::from(index < concurrency % loops))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn shares_add_up_and_fit_a_receive(concurrency in 1_usize..500) {
+            let shares: Vec<_> = shares(concurrency).collect();
+            proptest::prop_assert_eq!(shares.iter().sum::<usize>(), concurrency);
+            proptest::prop_assert!(shares.iter().all(|share| (1..=BATCH).contains(share)));
+            proptest::prop_assert_eq!(shares.len(), concurrency.div_ceil(BATCH));
+        }
+    }
+}

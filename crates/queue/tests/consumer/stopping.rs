@@ -1,0 +1,105 @@
+//! A stop loses nothing and takes no longer than it may.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use queue::{Consumer, Options, Outcome, Queue};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::stand::{OPTIONS, SECOND, Stand, counted};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_finishes_what_was_begun_and_gives_back_the_rest() {
+    let stand = Stand::fifo().await;
+    stand
+        .send((0..40).map(|number| (number, Some(number % 4))))
+        .await;
+    let handled: Arc<Mutex<Vec<u32>>> = Arc::default();
+    // Would hide what is not given back for longer than this test may take.
+    let options = Options {
+        visibility: 120 * SECOND,
+        ..OPTIONS
+    };
+    for round in 0..20 {
+        let stop = CancellationToken::new();
+        let consumer = Consumer::new(stand.queue.clone(), options);
+        let running = tokio::spawn(consumer.run(stop.clone(), {
+            let handled = handled.clone();
+            move |number: u32, _| {
+                let handled = handled.clone();
+                async move {
+                    tokio::time::sleep(SECOND / 20).await;
+                    handled.lock().unwrap().push(number);
+                    Outcome::Done
+                }
+            }
+        }));
+        tokio::time::sleep(SECOND / 2).await;
+        stop.cancel();
+        let stopped = Instant::now();
+        running.await.unwrap();
+        assert!(stopped.elapsed() < 2 * SECOND, "{:?}", stopped.elapsed());
+        counted(&stand.queue, 4 * SECOND, |counts| counts.in_flight == 0).await;
+        let counts = stand.queue.counts().await.unwrap();
+        // A receive counts for what is given back, too; some may be dead by now.
+        if counts.visible == 0 {
+            assert!(round > 0, "the first stop came in the middle");
+            break;
+        }
+    }
+    let mut numbers = handled.lock().unwrap().clone();
+    let dead = stand.dead_letters.counts().await.unwrap().visible;
+    let count = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count, "each was handled once");
+    assert_eq!(
+        count + usize::try_from(dead).unwrap(),
+        40,
+        "none is lost, {dead} are dead"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handler_that_does_not_end_is_dropped_and_its_message_comes_again() {
+    let stand = Stand::standard().await;
+    stand.send([(1, None)]).await;
+    let stop = CancellationToken::new();
+    let consumer = Consumer::new(stand.queue.clone(), OPTIONS);
+    let running = tokio::spawn(consumer.run(stop.clone(), |_: u32, _| std::future::pending()));
+    tokio::time::sleep(SECOND).await;
+    stop.cancel();
+    timeout(7 * SECOND, running)
+        .await
+        .expect("a stop is bounded")
+        .unwrap();
+    let counts = stand.queue.counts().await.unwrap();
+    assert_eq!((counts.visible, counts.in_flight), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_is_prompt_when_there_is_nothing_and_when_nobody_answers() {
+    let stand = Stand::standard().await;
+    // Nobody listens at port 9, the discard service's.
+    let nobody = Queue::new(queue::client("http://127.0.0.1:9"), "nobody");
+    assert!(nobody.counts().await.is_err());
+    for queue in [stand.queue, nobody] {
+        let stop = CancellationToken::new();
+        let consumer = Consumer::new(
+            queue,
+            Options {
+                wait: 20 * SECOND,
+                ..OPTIONS
+            },
+        );
+        let handler = |_: u32, _| async { Outcome::Done };
+        let running = tokio::spawn(consumer.run(stop.clone(), handler));
+        tokio::time::sleep(SECOND).await;
+        stop.cancel();
+        timeout(4 * SECOND + Duration::from_millis(500), running)
+            .await
+            .expect("prompt")
+            .unwrap();
+    }
+}

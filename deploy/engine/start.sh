@@ -1,0 +1,81 @@
+#!/bin/sh
+# Makes sure that a container engine answers, with Compose v2 and buildx.
+#
+# Where an engine answers, nothing is touched. Where none does, on Debian or
+# Ubuntu and as root, the distribution's own engine is installed (and that is
+# announced), then started detached. The way back is stop.sh.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+state=$(cd "$here/../.." && pwd)/.state/engine
+pidfile=$state/dockerd.pid
+log=$state/dockerd.log
+start_bound=60
+
+say() { printf 'engine: %s\n' "$*"; }
+fail() { printf 'engine: %s\n' "$*" >&2; exit 1; }
+
+answers() { timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# Whether the process with the id kept in file $1 is a program called $2.
+runs() {
+    [ -s "$1" ] || return 1
+    [ "$(cat "/proc/$(cat "$1")/comm" 2>/dev/null)" = "$2" ]
+}
+
+can_install() {
+    command -v apt-get >/dev/null 2>&1 && [ "$(id -u)" = 0 ]
+}
+
+install_engine() {
+    can_install || fail "no container engine answers. Install and start Docker (20.10 or newer), or run this as root on Debian or Ubuntu to have it installed."
+    say "no container engine on this machine: installing the package docker.io (with containerd, runc and iptables)"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >/dev/null 2>&1 || true
+    apt-get install -y -qq --no-install-recommends docker.io iptables </dev/null >"$state/install.log" 2>&1 \
+        || { tail -n 20 "$state/install.log" >&2; fail "the engine could not be installed"; }
+}
+
+# An engine that was killed leaves its pid files behind. They name processes
+# that are gone, or worse, others that have the same number by now.
+forget_the_dead() {
+    runs /var/run/docker.pid dockerd || rm -f /var/run/docker.pid
+    runs /var/run/docker/containerd/containerd.pid containerd \
+        || rm -f /var/run/docker/containerd/containerd.pid
+    runs /var/run/docker.pid dockerd || rm -f /var/run/docker.sock
+}
+
+wait_for_engine() {
+    waited=0
+    until answers; do
+        waited=$((waited + 1))
+        [ "$waited" -le "$start_bound" ] || return 1
+        if [ -s "$pidfile" ] && ! runs "$pidfile" dockerd; then return 1; fi
+        sleep 1
+    done
+}
+
+start_engine() {
+    if [ -d /run/systemd/system ]; then
+        say "starting the engine by systemd"
+        systemctl start docker || fail "systemd could not start the engine"
+        wait_for_engine || fail "the engine does not answer"
+        return
+    fi
+    [ "$(id -u)" = 0 ] || fail "the engine does not run, and only root may start it"
+    rm -f "$pidfile"
+    if ! runs /var/run/docker.pid dockerd; then
+        forget_the_dead
+        say "starting dockerd detached; its log is .state/engine/dockerd.log"
+        setsid dockerd --log-level warn </dev/null >>"$log" 2>&1 &
+        echo $! >"$pidfile"
+    fi
+    wait_for_engine || { tail -n 20 "$log" >&2; fail "the engine did not answer within ${start_bound} s"; }
+}
+
+mkdir -p "$state"
+if ! answers; then
+    command -v docker >/dev/null 2>&1 && command -v dockerd >/dev/null 2>&1 || install_engine
+    answers || start_engine
+fi
+"$here/plugins.sh"

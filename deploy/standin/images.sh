@@ -1,0 +1,119 @@
+#!/bin/sh
+# Decides where the images of other people's parts come from, and writes it to
+# `.env`, which Compose reads by itself.
+#
+# Where an image registry answers, nothing is written: the compose files name
+# official images. Where none does, stand-ins of the same release are built
+# from packages, named boxoffice/standin-<part>:<version>. The label
+# `boxoffice.inputs` of a stand-in is a hash of what it was made from, so that
+# only what is missing or out of date is built.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+env=$root/.env
+state=$root/.state/images
+probe_bound=15
+begin='# --- images: written by `make images`'
+end='# --- images: end'
+
+# variable, stand-in, version
+parts='DEBIAN_IMAGE debian trixie
+RUST_IMAGE rust 1.96
+POSTGRES_IMAGE postgres 17
+REDIS_IMAGE redis 8.0
+NGINX_IMAGE nginx 1.28
+PROMETHEUS_IMAGE prometheus 2.53
+LOCALSTACK_IMAGE localstack 4.14.0
+DYNAMODB_IMAGE dynamodb 3.3'
+
+say() { printf 'images: %s\n' "$*"; }
+
+block() { sed -n "/^$begin/,/^$end/p" "$env" 2>/dev/null; }
+
+# Replaces our lines in .env by standard input; the user's own lines stay.
+write_block() {
+    {
+        sed "/^$begin/,/^$end/d" "$env" 2>/dev/null || true
+        echo "$begin"
+        cat
+        echo "$end"
+    } >"$env.new"
+    mv "$env.new" "$env"
+}
+
+hash_of() { sha256sum | cut -c1-16; }
+
+# Everything the base image is made from: the recipe, the mirror, the CA bundle.
+base_inputs() {
+    { cat "$here/base.sh" "$here/../engine/mirror.sh" /etc/ssl/certs/ca-certificates.crt; "$here/../engine/mirror.sh"; } | hash_of
+}
+
+inputs_of() { # <part> <inputs of the base>
+    { echo "$2"; find "$here/$1" -type f | sort | xargs cat; } | hash_of
+}
+
+current() { # <image> <inputs>
+    [ "$(docker image inspect --format '{{index .Config.Labels "boxoffice.inputs"}}' "$1" 2>/dev/null)" = "$2" ]
+}
+
+build() { # <part> <version> <inputs>
+    image=boxoffice/standin-$1:$2
+    started=$(date +%s)
+    if [ "$1" = debian ]; then
+        "$here/base.sh" "$image" "$3" >"$state/$1.log" 2>&1
+    else
+        docker build --quiet --label "boxoffice.inputs=$3" --tag "$image" \
+            --build-arg DEBIAN_IMAGE=boxoffice/standin-debian:trixie \
+            --build-arg PIP_INDEX_URL --build-arg HTTP_PROXY --build-arg HTTPS_PROXY --build-arg NO_PROXY \
+            "$here/$1" >"$state/$1.log" 2>&1
+    fi || { say "could not build $image:"; tail -n 25 "$state/$1.log"; return 1; }
+    say "built $image in $(($(date +%s) - started)) s"
+}
+
+# One stand-in, for the two that are built at a time (see below).
+if [ "${1:-}" = build ]; then
+    build "$2" "$3" "$4"
+    exit
+fi
+
+# Takes our lines out again, so that the next run decides anew.
+if [ "${1:-}" = forget ]; then
+    [ ! -f "$env" ] || sed -i "/^$begin/,/^$end/d" "$env"
+    exit
+fi
+
+mkdir -p "$state"
+registry_answers() {
+    timeout "$probe_bound" docker manifest inspect debian:trixie-slim >/dev/null 2>&1
+}
+
+case "$(block)" in
+*"registry answers"*) exit 0 ;;
+*"no registry"*) ;;
+*)
+    if registry_answers; then
+        echo "# the registry answers: official images are used" | write_block
+        say "an image registry answers: using the official images"
+        exit 0
+    fi
+    say "no image registry answers: building stand-ins of the same releases from packages (a few minutes, once)"
+    say "Grafana comes as an official image only: it is left out (GRAFANA=off), everything else runs"
+    ;;
+esac
+
+base=$(base_inputs)
+current boxoffice/standin-debian:trixie "$base" || build debian trixie "$base"
+echo "$parts" | while read -r variable part version; do
+    [ "$part" != debian ] || continue
+    inputs=$(inputs_of "$part" "$base")
+    current "boxoffice/standin-$part:$version" "$inputs" || echo "$part $version $inputs"
+done | xargs -r -L 1 -P 2 "$0" build
+
+{
+    echo "# no registry answered: stand-ins are used, and Grafana is left out"
+    echo "$parts" | while read -r variable part version; do
+        echo "$variable=boxoffice/standin-$part:$version"
+    done
+    echo "GRAFANA=off"
+} | write_block

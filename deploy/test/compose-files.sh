@@ -1,0 +1,27 @@
+#!/bin/sh
+# Both ways of the compose files can be read, and nothing but the door is
+# published; every container has what every container must have.
+set -eu
+cd "$(dirname "$0")/../.."
+
+for grafana in on off; do
+    GRAFANA=$grafana docker compose config --format json >.state/compose-$grafana.json
+done
+deploy/toolbox/run.sh - sh -euc '
+for grafana in on off; do
+    jq --exit-status --arg grafana "$grafana" "
+        def must(\$what; condition): if condition then . else error(\"\(.key): \" + \$what) end;
+        (.services | has(\"grafana\")) as \$has
+        | if \$has != (\$grafana == \"on\") then error(\"grafana: the switch does nothing\") else . end
+        | [.services | to_entries[]
+            | must(\"memory limit\"; .value.mem_limit != null)
+            | must(\"restart policy\"; .value.restart == \"unless-stopped\" or .key == \"secrets\")
+            | must(\"health check\"; .value.healthcheck.test != null or .key == \"secrets\")
+            | must(\"user\"; .value.user != null or .value.build.dockerfile == \"deploy/service/Dockerfile\")
+            | must(\"read-only root\"; .value.read_only)
+            | must(\"dropped capabilities\"; .value.cap_drop == [\"ALL\"])
+            | must(\"bounded log\"; .value.logging.options[\"max-size\"] != null)
+            | must(\"no published port\"; .value.ports == null or .key == \"nginx\")
+            | must(\"no fixed name\"; .value.container_name == null)] | length > 0
+    " ".state/compose-$grafana.json" >/dev/null
+done'

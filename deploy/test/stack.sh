@@ -1,0 +1,52 @@
+#!/bin/sh
+# A stack of its own for tests and benchmarks: own project, port, subnet and
+# volumes, so that one which a user has up is never touched.
+#
+#   stack.sh up <name>      starts it from nothing and waits until it would sell
+#   stack.sh run <name> …   runs a command in the toolbox, joined to it
+#   stack.sh logs <name>    prints the end of every container's log
+#   stack.sh down <name>    takes it down, volumes included
+set -eu
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$root"
+action=$1
+name=$2
+
+case "$name" in
+test) port=18080 subnet=10.83.2.0/24 ;;
+bench) port=18090 subnet=10.83.3.0/24 ;;
+*) echo "stack: no such stack: $name" >&2; exit 64 ;;
+esac
+project=boxoffice-$name
+export BOXOFFICE_PORT=${TEST_PORT:-$port} BOXOFFICE_SUBNET=${TEST_SUBNET:-$subnet}
+export BACKGROUND_CROWD=${BACKGROUND_CROWD:-0}
+export HOLD_SECONDS=${HOLD_SECONDS:-20} SETTLEMENT_SECONDS=${SETTLEMENT_SECONDS:-10}
+[ "$name" != bench ] || export DOOR_REQUESTS_PER_SECOND=${DOOR_REQUESTS_PER_SECOND:-1000000}
+
+compose() { docker compose --project-name "$project" "$@"; }
+down() { compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1; }
+
+case "$action" in
+up)
+    down || true
+    compose up --detach --no-build --wait --wait-timeout "${WAIT_SECONDS:-180}" >"$root/.state/$name-up.log" 2>&1 || {
+        tail -n 20 "$root/.state/$name-up.log"
+        compose ps --all --format 'table {{.Service}}\t{{.Status}}'
+        exit 1
+    }
+    ;;
+run)
+    shift 2
+    exec deploy/toolbox/run.sh "$project" "$@"
+    ;;
+logs)
+    compose ps --all --format 'table {{.Name}}\t{{.Status}}'
+    for container in $(compose ps --all --format '{{.Name}}'); do
+        echo "--- $container"
+        docker logs --tail "${LOG_LINES:-30}" "$container" 2>&1 | cut -c1-600
+    done
+    ;;
+down) down ;;
+*) echo "stack: up, run, logs or down, not $action" >&2; exit 64 ;;
+esac

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Runs a command in the toolbox: run.sh <project or -> <command …>
+#
+# The source is where it is outside too, so that compose commands mean the same
+# in here; what cargo fetched and compiled lives on volumes. With the name of a
+# running compose project it joins that stack: its network, its secrets, and the
+# settings that the tests ask for. The engine's socket is there because faults
+# are made on real containers.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+project=$1
+shift
+
+image=boxoffice/toolbox
+rust=$(sed -n 's/^RUST_IMAGE=//p' "$root/.env" 2>/dev/null || true)
+docker build --quiet --tag "$image" ${rust:+--build-arg "RUST_IMAGE=$rust"} \
+    --build-arg PIP_INDEX_URL --build-arg HTTP_PROXY --build-arg HTTPS_PROXY --build-arg NO_PROXY \
+    "$here" >/dev/null
+
+set -- "$image" "$@"
+if [ "$project" != - ]; then
+    superuser=$(docker exec "$project-postgres-1" cat /run/secrets/postgres/superuser_password)
+    set -- --network "${project}_default" --volume "${project}_secrets:/run/secrets:ro" \
+        --dns-option timeout:1 --dns-option attempts:1 \
+        --env "BOXOFFICE_PROJECT=$project" \
+        --env BOXOFFICE_DOOR=http://nginx:8080 \
+        --env "DATABASE_URL=postgres://postgres:$superuser@postgres:5432/postgres" \
+        --env REDIS_ADDRESS=redis:6379 \
+        --env REDIS_PASSWORD_FILE=/run/secrets/redis/redis_password \
+        --env CACHE_ADDRESS=cache:6379 \
+        --env CACHE_PASSWORD_FILE=/run/secrets/redis/cache_password \
+        --env SQS_ENDPOINT=http://localstack:4566 \
+        --env DYNAMODB_ENDPOINT=http://dynamodb:8000 \
+        --env ETCD_ENDPOINTS=http://etcd-1:2379,http://etcd-2:2379,http://etcd-3:2379 \
+        --env PROMETHEUS_URL=http://prometheus:9090 \
+        --env BANK_URL=http://bank:8080 \
+        --env BANK_KEY_FILE=/run/secrets/crowd/bank_key \
+        "$@"
+fi
+terminal=
+[ ! -t 0 ] || [ ! -t 1 ] || terminal=--tty
+# shellcheck disable=SC2086
+exec docker run --rm --init --interactive $terminal \
+    --volume "$root:$root" --workdir "$root" --volume /var/run/docker.sock:/var/run/docker.sock \
+    --volume boxoffice-registry:/usr/local/cargo/registry --volume boxoffice-target:/target \
+    --volume boxoffice-npm:/root/.npm \
+    --env BOXOFFICE_PORT --env BOXOFFICE_SUBNET --env BACKGROUND_CROWD \
+    --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env DOOR_REQUESTS_PER_SECOND \
+    --env RUST_BACKTRACE=1 --env CARGO_TERM_COLOR \
+    --env PAGE --env PROPTEST_CASES \
+    "$@"

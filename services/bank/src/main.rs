@@ -1,0 +1,5 @@
+//! The program `bank`: a sandbox payment provider.
+
+fn main() -> std::process::ExitCode {
+    service::run("bank", bank::start)
+}

@@ -1,0 +1,43 @@
+//! `GET /v1/balance`: what the books come to.
+
+use axum::extract::State;
+use messages::bank::Balance;
+use problem::Problem;
+use problem::extract::{Json, Query};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::clearing::{Bank, check_currency};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Of {
+    /// Only this currency; without it the sum over all of them.
+    #[param(pattern = "^[A-Z]{3}$")]
+    currency: Option<String>,
+}
+
+/// What the succeeded movements come to.
+#[utoipa::path(
+    get,
+    path = "/v1/balance",
+    tag = "books",
+    security(("api_key" = [])),
+    params(Of),
+    responses(
+        (status = 200, body = Balance, description = "Charged, refunded and paid out"),
+        (status = 401, body = problem::Body, content_type = "application/problem+json", description = "unauthorized"),
+        (status = 422, body = problem::Body, content_type = "application/problem+json", description = "invalid-request"),
+        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
+    )
+)]
+pub(super) async fn read(
+    State(bank): State<Bank>,
+    Query(of): Query<Of>,
+) -> Result<Json<Balance>, Problem> {
+    if let Some(currency) = &of.currency {
+        check_currency(currency)?;
+    }
+    Ok(Json(bank.books.balance(of.currency.as_deref()).await?))
+}

@@ -1,0 +1,4 @@
+//! An event's books, for checkers.
+
+pub mod books;
+pub mod read;

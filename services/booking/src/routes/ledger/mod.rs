@@ -1,0 +1,3 @@
+//! The double-entry ledger, for checkers.
+
+pub mod read;

@@ -1,0 +1,35 @@
+//! `GET /api/booking/orders/{id}`.
+//!
+//! A plain read of one statement, read committed.
+
+use axum::extract::State;
+use messages::account::Account;
+use problem::Problem;
+use problem::extract::{Json, Path};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::orders::{self, Order};
+
+/// Read an order.
+#[utoipa::path(
+    get,
+    path = "/api/booking/orders/{id}",
+    tag = "orders",
+    params(("id" = Uuid, Path, description = "The order")),
+    responses(
+        (status = 200, description = "The order", body = Order),
+        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
+        (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
+    )
+)]
+pub async fn read(
+    State(app): State<App>,
+    account: Account,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Order>, Problem> {
+    let mut connection = app.pool.acquire().await?;
+    orders::read_one(&mut connection, account.id, id)
+        .await
+        .map(Json)
+}

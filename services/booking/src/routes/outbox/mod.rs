@@ -1,0 +1,3 @@
+//! The outbox, for checkers.
+
+pub mod read;

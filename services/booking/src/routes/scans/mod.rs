@@ -1,0 +1,3 @@
+//! Scans of tickets at the door.
+
+pub mod admit;

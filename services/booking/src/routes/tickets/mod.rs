@@ -1,0 +1,3 @@
+//! Tickets as PDF.
+
+pub mod read_pdf;

@@ -1,0 +1,28 @@
+//! The settings of the process.
+
+use service::Listeners;
+use service::database::DatabaseSettings;
+
+use crate::ticket_code::TicketKey;
+
+/// Seats, holds, orders, tickets and the ledger of the box office.
+#[derive(Debug, clap::Parser)]
+#[command(name = "booking", version)]
+pub struct Settings {
+    #[command(flatten)]
+    pub(crate) listeners: Listeners,
+    #[command(flatten)]
+    pub(crate) database: DatabaseSettings,
+    /// How long a hold lasts, in seconds.
+    #[arg(long, env = "HOLD_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub(crate) hold_seconds: u16,
+    /// File with the Ed25519 public key of tickets, in hexadecimal.
+    #[arg(long, env = "TICKET_PUBLIC_KEY_FILE")]
+    pub(crate) ticket_public_key_file: TicketKey,
+}
+
+impl service::Settings for Settings {
+    fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+}

@@ -1,0 +1,95 @@
+//! The catalogue: event documents that anybody may browse and organisers write.
+//!
+//! Documents stand in one DynamoDB table ([`table`]) and change by conditional writes on their
+//! version ([`events`]). Reads go through the cache ([`reads`]): an event is never older than the
+//! question, a list may be a second old. Publishing puts the seats into `booking` first
+//! ([`booking`]). Popularity is counted in the process and kept in Redis ([`popularity`]).
+//!
+//! What is promised: no update is lost; a repeated create with its `Idempotency-Key` has one
+//! effect; the cache or Redis being away makes reads slower and popularity silent, nothing else.
+
+mod booking;
+mod cursor;
+mod etag;
+mod event;
+mod events;
+mod failure;
+mod item;
+mod keys;
+mod popularity;
+mod reads;
+mod routes;
+mod rules;
+mod seat_map;
+mod settings;
+mod table;
+#[cfg(test)]
+mod trial;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use service::health::Readiness;
+use service::{Doors, Process, wait};
+
+use booking::Booking;
+use events::Events;
+use popularity::Popularity;
+use reads::Reads;
+pub use settings::Settings;
+
+/// What the routes are made of.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    pub(crate) events: Events,
+    pub(crate) reads: Reads,
+    pub(crate) popularity: Popularity,
+    pub(crate) booking: Booking,
+}
+
+/// How long the start waits for the cache, which it can do without.
+const WAIT_FOR_CACHE: Duration = Duration::from_millis(500);
+
+/// Makes the process.
+///
+/// # Errors
+/// A setting cannot be used, or DynamoDB was not there in time.
+pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors> {
+    let client = table::client(&settings.dynamodb_endpoint);
+    let name = settings.dynamodb_table.as_str();
+    wait::until_ready(&process, "dynamodb", || table::make(&client, name)).await?;
+    let store = cache::Store::open(
+        &settings.cache_address,
+        settings.cache_password_file.reveal(),
+    )
+    .context("CACHE_ADDRESS")?;
+    store.ready(WAIT_FOR_CACHE).await;
+    let popularity = Popularity::open(
+        &settings.redis_address,
+        settings.redis_password_file.reveal(),
+    )
+    .context("REDIS_ADDRESS")?;
+    let events = Events::new(client, settings.dynamodb_table.clone());
+    let catalog = Arc::new(Catalog {
+        reads: Reads::new(&store),
+        booking: Booking::new(&settings.booking_url).context("BOOKING_URL")?,
+        popularity,
+        events,
+    });
+    process.spawn(
+        "popularity",
+        popularity::keep(catalog.clone(), process.clone()),
+    );
+    let asked = catalog.clone();
+    let readiness = Readiness::new().needs("dynamodb", move || {
+        let asked = asked.clone();
+        async move { Ok(asked.events.answers().await?) }
+    });
+    Ok(Doors {
+        public: routes::public(catalog),
+        internal: Router::new(),
+        readiness,
+    })
+}

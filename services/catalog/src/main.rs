@@ -1,0 +1,5 @@
+//! Event documents: browse, search, publish.
+
+fn main() -> std::process::ExitCode {
+    service::run("catalog", catalog::start)
+}

@@ -1,0 +1,106 @@
+//! The endpoints, a file each.
+
+mod create_event;
+mod list_events;
+mod my_event;
+mod my_events;
+mod popular;
+pub(crate) mod publish_event;
+mod read_event;
+mod replace_event;
+mod seat_map;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use problem::Problem;
+use serde::Serialize;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::event::Event;
+use crate::{Catalog, etag};
+
+/// The routes for the world, with their documentation.
+pub(crate) fn public(catalog: Arc<Catalog>) -> Router {
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let components = ComponentsBuilder::new()
+        .security_scheme("session", SecurityScheme::Http(token))
+        .build();
+    let api = OpenApiBuilder::new().components(Some(components)).build();
+    let routes = OpenApiRouter::with_openapi(api)
+        .routes(routes!(
+            list_events::list_events,
+            create_event::create_event
+        ))
+        .routes(routes!(
+            read_event::read_event,
+            replace_event::replace_event
+        ))
+        .routes(routes!(publish_event::publish_event))
+        .routes(routes!(seat_map::seat_map))
+        .routes(routes!(popular::popular))
+        .routes(routes!(my_events::my_events))
+        .routes(routes!(my_event::my_event));
+    service::openapi::documented(
+        "catalog",
+        "Catalogue",
+        "Events: browse, search by city and date, read, see the seats; organisers create, change \
+         and publish.",
+        routes,
+    )
+    .with_state(catalog)
+}
+
+/// JSON that is ready to be sent.
+fn json(body: Bytes) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    response
+}
+
+/// A document with its `ETag`, or 304 where the client has this version.
+fn document(headers: &HeaderMap, version: u64, body: Bytes) -> Response {
+    let mut response = if etag::is_known(headers, version) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        json(body)
+    };
+    response
+        .headers_mut()
+        .insert(header::ETAG, etag::of(version));
+    response
+}
+
+/// An event as its organiser sees it.
+fn own(headers: &HeaderMap, event: &Event) -> Result<Response, Problem> {
+    Ok(document(headers, event.version, bytes(event)?))
+}
+
+fn bytes(value: &impl Serialize) -> Result<Bytes, Problem> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(Problem::internal)
+}
+
+/// How many entries a page has.
+fn page_limit(limit: Option<u32>, usual: u32, most: u32) -> Result<u32, Problem> {
+    let limit = limit.unwrap_or(usual);
+    if (1..=most).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::invalid(
+            "limit",
+            format!("a page has 1 to {most} entries"),
+        ))
+    }
+}

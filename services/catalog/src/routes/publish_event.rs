@@ -1,0 +1,175 @@
+//! `POST /api/catalog/events/{id}/publish`: an organiser puts an event on sale.
+//!
+//! Three steps, each of which may be repeated: the document is marked as fixed, so that its seats
+//! cannot change any more; `booking` puts the seats on sale; the document is marked as on sale. A
+//! request that ends in the middle is repeated by the client and goes on where it was.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use chrono::Utc;
+use messages::account::Account;
+use problem::Problem;
+use problem::extract::Path;
+use uuid::Uuid;
+
+use crate::event::{Event, State as Stand};
+use crate::{Catalog, etag};
+
+/// How often a step is tried again because the organiser changed the text meanwhile.
+const ATTEMPTS: u32 = 3;
+
+/// Puts an event on sale, once and for all; repeating it changes nothing.
+#[utoipa::path(
+    post,
+    path = "/api/catalog/events/{id}/publish",
+    params(("id" = Uuid, Path, description = "the event")),
+    security(("session" = [])),
+    responses(
+        (status = 200, description = "on sale", body = Event, headers(("ETag" = String, description = "the version"))),
+        (status = 401, description = "no session", body = problem::Body, content_type = "application/problem+json"),
+        (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
+        (status = 404, description = "no such event of yours", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "it begins too soon, or booking has other seats for it", body = problem::Body, content_type = "application/problem+json"),
+        (status = 412, description = "it was being changed", body = problem::Body, content_type = "application/problem+json"),
+        (status = 503, description = "a part is away; repeat it", body = problem::Body, content_type = "application/problem+json"),
+    )
+)]
+pub async fn publish_event(
+    State(catalog): State<Arc<Catalog>>,
+    account: Account,
+    Path(id): Path<Uuid>,
+) -> Result<Response, Problem> {
+    let account = account.organiser()?;
+    let event = catalog.events.own(account.id, id).await?;
+    if event.state == Stand::OnSale {
+        return super::own(&HeaderMap::new(), &event);
+    }
+    let event = mark_fixed(&catalog, event).await?;
+    catalog.booking.put_seating(id, &event.seating()).await?;
+    let event = mark_on_sale(&catalog, event).await?;
+    super::own(&HeaderMap::new(), &event)
+}
+
+/// From now on the seats stay as they are: `booking` is about to be told.
+pub(crate) async fn mark_fixed(catalog: &Catalog, event: Event) -> Result<Event, Problem> {
+    if event.is_fixed {
+        return Ok(event);
+    }
+    if event.starts_at <= Utc::now() {
+        return Err(Problem::conflict(
+            "event-began",
+            "The event has begun",
+            "an event is put on sale before it begins",
+        )
+        .field("starts_at"));
+    }
+    change(catalog, event, |event| event.is_fixed = true).await
+}
+
+/// `booking` sells it: now everybody may see it.
+pub(crate) async fn mark_on_sale(catalog: &Catalog, event: Event) -> Result<Event, Problem> {
+    change(catalog, event, |event| {
+        event.is_fixed = true;
+        event.state = Stand::OnSale;
+    })
+    .await
+}
+
+async fn change(
+    catalog: &Catalog,
+    mut event: Event,
+    mark: impl Fn(&mut Event),
+) -> Result<Event, Problem> {
+    let id = event.id;
+    for _ in 0..ATTEMPTS {
+        mark(&mut event);
+        event.version += 1;
+        if catalog
+            .reads
+            .changing(id, catalog.events.replace(&event))
+            .await?
+        {
+            return Ok(event);
+        }
+        event = catalog.events.own(event.organiser_id, id).await?;
+    }
+    Err(etag::mismatch())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{self, As, Trial};
+
+    fn path(id: Uuid) -> String {
+        format!("/api/catalog/events/{id}/publish")
+    }
+
+    #[tokio::test]
+    async fn booking_being_away_is_503_and_leaves_a_draft_with_fixed_seats() {
+        let trial = Trial::begin().await;
+        let who = As::Organiser(Uuid::now_v7());
+        let mut draft = trial::draft(&trial::city());
+        let id = trial.create(who, &draft).await;
+        let (status, _) = trial.send("POST", &path(id), who, &[], &draft).await;
+        assert_eq!(status, 503);
+        let event = trial.catalog.events.get(id).await.unwrap().unwrap();
+        assert_eq!(
+            (event.state, event.is_fixed, event.version),
+            (Stand::Draft, true, 2)
+        );
+        draft.sections.pop();
+        let change = format!("/api/catalog/events/{id}");
+        let (status, _) = trial
+            .send("PUT", &change, who, &[("if-match", "\"2\"")], &draft)
+            .await;
+        assert_eq!(status, 409, "booking may know the seats");
+        let (status, _) = trial.send("POST", &path(id), who, &[], &draft).await;
+        assert_eq!(status, 503);
+        let event = trial.catalog.events.get(id).await.unwrap().unwrap();
+        assert_eq!(event.version, 2, "a repetition goes on where it was");
+    }
+
+    #[tokio::test]
+    async fn only_its_organiser_publishes_and_again_changes_nothing() {
+        let trial = Trial::begin().await;
+        let who = As::Organiser(Uuid::now_v7());
+        let draft = trial::draft(&trial::city());
+        let id = trial.create(who, &draft).await;
+        let stranger = As::Organiser(Uuid::now_v7());
+        assert_eq!(
+            trial.send("POST", &path(id), stranger, &[], &draft).await.0,
+            404
+        );
+        trial.put_on_sale(id).await;
+        let (status, event) = trial.send("POST", &path(id), who, &[], &draft).await;
+        assert_eq!(
+            (status.as_u16(), &event["state"], &event["version"]),
+            (200, &"on_sale".into(), &2.into())
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_of_the_text_meanwhile_does_not_stop_it() {
+        let trial = Trial::begin().await;
+        let id = trial
+            .create(As::Organiser(Uuid::now_v7()), &trial::draft("Faro"))
+            .await;
+        let event = trial.catalog.events.get(id).await.unwrap().unwrap();
+        let fixed = mark_fixed(&trial.catalog, event).await.unwrap();
+        let changed = Event {
+            description: "Meanwhile".to_owned(),
+            version: fixed.version + 1,
+            ..fixed.clone()
+        };
+        assert!(trial.catalog.events.replace(&changed).await.unwrap());
+        let on_sale = mark_on_sale(&trial.catalog, fixed).await.unwrap();
+        assert_eq!(
+            (on_sale.description.as_str(), on_sale.state),
+            ("Meanwhile", Stand::OnSale)
+        );
+    }
+}

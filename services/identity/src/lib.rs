@@ -1,0 +1,90 @@
+//! Accounts, sign in and out, and the session check that Nginx asks for on protected requests.
+//!
+//! Accounts stand in Postgres, sessions in Redis. What this promises: a password is kept as an
+//! argon2id hash only, and one is computed at a time, so a crowd at the door cannot eat the
+//! machine; an address that nobody signed up with takes as long as a wrong password; where the
+//! session check cannot be made nobody is let in. What it leaves to others: rates of requests are
+//! limited by Nginx, and what a role may do is each service's own affair.
+
+mod fields;
+mod passwords;
+mod pruning;
+mod routes;
+mod sessions;
+
+use service::health::Readiness;
+use service::{Doors, Listeners, Process, Secret, database};
+use sqlx::PgPool;
+
+use passwords::Passwords;
+use sessions::Sessions;
+
+/// Accounts, sessions, the session check.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "identity", version)]
+pub struct Settings {
+    /// What every process has.
+    #[command(flatten)]
+    pub listeners: Listeners,
+    /// Where the accounts are.
+    #[command(flatten)]
+    pub database: database::DatabaseSettings,
+    /// Host and port of the Redis that keeps the sessions.
+    #[arg(long, env = "REDIS_ADDRESS", default_value = "redis:6379")]
+    pub redis_address: sessions::Address,
+    /// File with the password of that Redis.
+    #[arg(long, env = "REDIS_PASSWORD_FILE")]
+    pub redis_password_file: Secret,
+}
+
+impl service::Settings for Settings {
+    fn listeners(&self) -> &Listeners {
+        &self.listeners
+    }
+}
+
+/// What the routes work with.
+#[derive(Clone)]
+struct Identity {
+    accounts: PgPool,
+    passwords: Passwords,
+    sessions: Sessions,
+}
+
+/// Makes what the process is made of.
+///
+/// # Errors
+/// A store was not there in time, or a migration failed.
+pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors> {
+    let passwords = Passwords::new()?;
+    let accounts = database::open(&settings.database, &process).await?;
+    database::migrate(&accounts, &sqlx::migrate!()).await?;
+    let sessions = Sessions::open(
+        &settings.redis_address,
+        settings.redis_password_file.reveal(),
+    )?;
+    service::wait::until_ready(&process, "redis", || sessions.answer()).await?;
+    process.spawn(
+        "prune keys",
+        pruning::forever(accounts.clone(), process.clone()),
+    );
+
+    let readiness = database::readiness(Readiness::new(), &accounts).needs("redis", {
+        let sessions = sessions.clone();
+        move || {
+            let sessions = sessions.clone();
+            async move { Ok(sessions.answer().await?) }
+        }
+    });
+    routes::start_metrics();
+    let identity = Identity {
+        accounts,
+        passwords,
+        sessions,
+    };
+    Ok(Doors {
+        public: routes::public(identity.clone()),
+        internal: routes::internal(identity),
+        readiness,
+    })
+}

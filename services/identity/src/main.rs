@@ -1,0 +1,5 @@
+//! The program `identity`: accounts and sessions.
+
+fn main() -> std::process::ExitCode {
+    service::run("identity", identity::start)
+}

@@ -1,0 +1,207 @@
+//! Passwords as argon2id hashes, one at a time.
+//!
+//! There is one block of memory of the size that a hash needs, made once; whoever hashes holds it.
+//! So memory and CPU stay bounded however many people are at the door, and those who wait too long
+//! are sent away with 503 rather than kept for ever.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use problem::Problem;
+use prometheus::{Histogram, register_histogram};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::fields::Password;
+
+/// Memory of a hash in KiB, its passes and its lanes: OWASP's first choice for argon2id.
+const MEMORY_KIB: u32 = 19 * 1024;
+const PASSES: u32 = 2;
+const LANES: u32 = 1;
+
+/// How long a request waits for its turn to hash.
+const TURN: Duration = Duration::from_secs(5);
+
+static SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
+    let metric = register_histogram!(
+        "identity_password_hash_seconds",
+        "Duration of one password hash, without the wait for its turn.",
+        vec![0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1.0]
+    )
+    .expect("metric names are unique");
+    metric
+});
+
+/// Makes and checks password hashes.
+#[derive(Clone)]
+pub(crate) struct Passwords {
+    memory: Arc<Mutex<Vec<Block>>>,
+    parameters: Params,
+    /// The hash of nobody's password: checked where there is no account, so that it takes as long.
+    nobody: PasswordHash,
+}
+
+/// Why a password could not be hashed.
+type Failure = argon2::password_hash::Error;
+
+impl Passwords {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let failed = |error: argon2::Error| anyhow::anyhow!("argon2: {error}");
+        let parameters = Params::new(MEMORY_KIB, PASSES, LANES, Some(Params::DEFAULT_OUTPUT_LEN))
+            .map_err(failed)?;
+        let mut memory = vec![Block::new(); parameters.block_count()];
+        let password: [u8; 32] = rand::random();
+        let nobody = compute(&parameters, &mut memory, &password, random_salt()?)?;
+        let _ = &*SECONDS;
+        Ok(Self {
+            memory: Arc::new(Mutex::new(memory)),
+            parameters,
+            nobody,
+        })
+    }
+
+    /// The hash of a new password, in the PHC string format.
+    ///
+    /// # Errors
+    /// 503 where others were at it for too long.
+    pub(crate) async fn hash(&self, password: &Password) -> Result<String, Problem> {
+        let salt = random_salt().map_err(Problem::internal)?;
+        Ok(self
+            .take_turn(password, salt, self.parameters.clone())
+            .await?
+            .to_string())
+    }
+
+    /// Whether `password` is the one behind `hash`; without a hash it takes as long and is false.
+    ///
+    /// # Errors
+    /// 503 where others were at it for too long.
+    pub(crate) async fn check(
+        &self,
+        password: &Password,
+        hash: Option<&str>,
+    ) -> Result<bool, Problem> {
+        let known = match hash {
+            Some(hash) => &PasswordHash::new(hash).map_err(Problem::internal)?,
+            None => &self.nobody,
+        };
+        let parameters = Params::try_from(known).map_err(Problem::internal)?;
+        if parameters.block_count() > self.parameters.block_count() {
+            return Err(Problem::internal(
+                "a stored hash wants more memory than there is",
+            ));
+        }
+        let salt = known
+            .salt
+            .ok_or_else(|| Problem::internal("a stored hash has no salt"))?;
+        let computed = self.take_turn(password, salt, parameters).await?;
+        // The comparison of outputs takes the same time wherever they differ.
+        Ok(computed.hash == known.hash && hash.is_some())
+    }
+
+    async fn take_turn(
+        &self,
+        password: &Password,
+        salt: Salt,
+        parameters: Params,
+    ) -> Result<PasswordHash, Problem> {
+        let memory: OwnedMutexGuard<_> =
+            tokio::time::timeout(TURN, self.memory.clone().lock_owned())
+                .await
+                .map_err(|_| {
+                    Problem::unavailable("the password check, at which many stand in line,")
+                        .retry_after(2)
+                })?;
+        let password = password.clone();
+        // The memory moves into the blocking task: a caller that hangs up does not free the turn.
+        tokio::task::spawn_blocking(move || {
+            let mut memory = memory;
+            let _timer = SECONDS.start_timer();
+            compute(&parameters, &mut memory, password.reveal().as_bytes(), salt)
+        })
+        .await
+        .map_err(Problem::internal)?
+        .map_err(Problem::internal)
+    }
+}
+
+fn random_salt() -> Result<Salt, Failure> {
+    let bytes: [u8; 16] = rand::random();
+    Ok(Salt::new(&bytes)?)
+}
+
+fn compute(
+    parameters: &Params,
+    memory: &mut [Block],
+    password: &[u8],
+    salt: Salt,
+) -> Result<PasswordHash, Failure> {
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, parameters.clone());
+    let mut output = [0; Params::DEFAULT_OUTPUT_LEN];
+    argon2.hash_password_into_with_memory(password, &salt, &mut output, memory)?;
+    Ok(PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(parameters)?,
+        salt: Some(salt),
+        hash: Some(Output::new(&output)?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn password(text: &str) -> Password {
+        Password::try_from(text.to_owned()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_hash_knows_its_password_and_no_other() {
+        let passwords = Passwords::new().unwrap();
+        let hash = passwords.hash(&password("correct horse")).await.unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        assert!(
+            passwords
+                .check(&password("correct horse"), Some(&hash))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .check(&password("correct horsE"), Some(&hash))
+                .await
+                .unwrap()
+        );
+        assert!(
+            !passwords
+                .check(&password("correct horse"), None)
+                .await
+                .unwrap()
+        );
+        assert_ne!(
+            hash,
+            passwords.hash(&password("correct horse")).await.unwrap()
+        );
+    }
+
+    #[tokio::test]
+    async fn hashes_stand_in_line_and_the_line_is_bounded() {
+        let passwords = Passwords::new().unwrap();
+        let turn = passwords.memory.clone().lock_owned().await;
+        let started = tokio::time::Instant::now();
+        let refused = passwords
+            .hash(&password("correct horse"))
+            .await
+            .unwrap_err();
+        assert_eq!(refused.status(), 503);
+        assert!(started.elapsed() >= TURN);
+        drop(turn);
+        assert!(passwords.hash(&password("correct horse")).await.is_ok());
+    }
+}

@@ -1,0 +1,305 @@
+//! `POST /api/identity/accounts`: sign up.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use idempotency::{Answer, Begun, Key, Operation};
+use messages::account::Role;
+use problem::Problem;
+use problem::extract::Json;
+use serde::{Deserialize, Serialize};
+use transaction::Isolation;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::read_account::AccountView;
+use crate::Identity;
+use crate::fields::{Email, Name, Password};
+
+/// A new account.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewAccount {
+    /// Address to sign in with; an account has one of its own.
+    email: Email,
+    /// Password to sign in with.
+    password: Password,
+    /// What the account's owner is called.
+    name: Name,
+    /// What the account may do.
+    #[serde(default = "customer")]
+    #[schema(default = "customer")]
+    role: Role,
+}
+
+fn customer() -> Role {
+    Role::Customer
+}
+
+/// What makes two sign-ups the same, but for the password: a fast hash of that must not lie in
+/// the database.
+#[derive(Serialize)]
+struct Sameness<'a> {
+    email: &'a Email,
+    name: &'a Name,
+    role: Role,
+}
+
+/// Sign up.
+///
+/// Makes no session: sign in afterwards.
+#[utoipa::path(
+    post,
+    path = "/api/identity/accounts",
+    tag = "accounts",
+    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 64)),
+    responses(
+        (status = 201, body = AccountView, description = "The account"),
+        (status = 400, body = problem::Body, content_type = "application/problem+json", description = "malformed-request, idempotency-key-missing"),
+        (status = 409, body = problem::Body, content_type = "application/problem+json", description = "email-taken, busy"),
+        (status = 413, body = problem::Body, content_type = "application/problem+json", description = "body-too-large"),
+        (status = 415, body = problem::Body, content_type = "application/problem+json", description = "unsupported-media-type"),
+        (status = 422, body = problem::Body, content_type = "application/problem+json", description = "invalid-request, idempotency-key-reused"),
+        (status = 429, body = problem::Body, content_type = "application/problem+json", description = "too-many-requests"),
+        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
+    )
+)]
+pub(super) async fn create(
+    State(identity): State<Identity>,
+    key: Key,
+    Json(request): Json<NewAccount>,
+) -> Result<Response, Problem> {
+    let NewAccount {
+        email,
+        password,
+        name,
+        role,
+    } = request;
+    // Before the transaction: none stands open while this one waits for its turn to hash.
+    let password_hash = identity.passwords.hash(&password).await?;
+    let operation = Operation {
+        account_id: Uuid::nil(),
+        name: "create_account",
+        key: &key,
+        request_hash: idempotency::hash(&Sameness {
+            email: &email,
+            name: &name,
+            role,
+        })?,
+    };
+    let (email, name, password_hash) = (email.as_str(), name.as_str(), password_hash.as_str());
+    let (operation, accounts) = (&operation, &identity.accounts);
+    // Read committed: the unique index decides who gets the address, and waits for the other.
+    let begun = transaction::run(
+        accounts,
+        "create_account",
+        Isolation::ReadCommitted,
+        async |mut tx| {
+            if let Begun::Again(first) = idempotency::begin(&mut tx, operation).await? {
+                return tx.done(Err(first));
+            }
+            let id = Uuid::now_v7();
+            let made = sqlx::query!(
+                "INSERT INTO accounts (id, email, name, role, password_hash)
+                 VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
+                id,
+                email,
+                name,
+                role.as_str(),
+                password_hash
+            )
+            .execute(&mut *tx)
+            .await?;
+            if made.rows_affected() == 0 {
+                return Err(email_taken());
+            }
+            let view = AccountView {
+                id,
+                email: email.to_owned(),
+                name: name.to_owned(),
+                role,
+            };
+            let answer = Answer::json(StatusCode::CREATED, &view)?.at("/api/identity/accounts/me");
+            idempotency::finish(&mut tx, operation, &answer).await?;
+            tx.done::<_, Problem>(Ok(answer))
+        },
+    )
+    .await?;
+    match begun {
+        Ok(answer) => Ok(answer.into_response()),
+        Err(first) => {
+            same_password(&identity, email, &password).await?;
+            Ok(first.into_response())
+        }
+    }
+}
+
+/// The rest of what makes two sign-ups the same.
+async fn same_password(
+    identity: &Identity,
+    email: &str,
+    password: &Password,
+) -> Result<(), Problem> {
+    let hash = sqlx::query_scalar!(
+        "SELECT password_hash FROM accounts WHERE lower(email) = lower($1)",
+        email
+    )
+    .fetch_one(&identity.accounts)
+    .await?;
+    if identity.passwords.check(password, Some(&hash)).await? {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "idempotency-key-reused",
+        "The key belongs to another request",
+        "this Idempotency-Key came with a different request before; use a new one",
+    )
+    .field("Idempotency-Key"))
+}
+
+fn email_taken() -> Problem {
+    Problem::conflict(
+        "email-taken",
+        "The address has an account",
+        "sign in, or use another address",
+    )
+    .field("email")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use sqlx::PgPool;
+    use tokio::task::JoinSet;
+
+    use crate::routes::testing::{TestIdentity, ada};
+
+    async fn accounts(pool: &PgPool) -> i64 {
+        sqlx::query_scalar("SELECT count(*) FROM accounts")
+            .fetch_one(pool)
+            .await
+            .unwrap()
+    }
+
+    #[sqlx::test]
+    async fn a_repetition_gets_the_first_answer(pool: PgPool) {
+        let identity = TestIdentity::open(pool.clone());
+        let body = ada();
+        let first = identity.sign_up("k", &body).await;
+        assert_eq!(first.status, 201, "{}", first.body);
+        assert_eq!(
+            (&first.body["email"], &first.body["role"]),
+            (&body["email"], &json!("customer"))
+        );
+        assert!(first.body.get("password").is_none() && first.headers.contains_key("location"));
+        let again = identity.sign_up("k", &body).await;
+        assert_eq!((again.status.as_u16(), &again.body), (201, &first.body));
+        assert_eq!(again.headers["idempotency-replayed"], "true");
+        for (field, value) in [
+            ("name", "Eve"),
+            ("role", "organiser"),
+            ("password", "another password"),
+        ] {
+            let mut other = body.clone();
+            other[field] = json!(value);
+            let refused = identity.sign_up("k", &other).await;
+            assert_eq!(refused.status, 422, "{field}");
+            assert_eq!(refused.body["type"], "/problems/idempotency-key-reused");
+        }
+        assert_eq!(accounts(&pool).await, 1);
+    }
+
+    #[sqlx::test]
+    async fn the_same_key_in_parallel_makes_one_account(pool: PgPool) {
+        let identity = Arc::new(TestIdentity::open(pool.clone()));
+        let body = ada();
+        let mut asked = JoinSet::new();
+        for _ in 0..6 {
+            let (identity, body) = (identity.clone(), body.clone());
+            asked.spawn(async move { identity.sign_up("k", &body).await });
+        }
+        let answers = asked.join_all().await;
+        for answer in &answers {
+            assert_eq!(
+                (answer.status.as_u16(), &answer.body),
+                (201, &answers[0].body)
+            );
+        }
+        assert_eq!(accounts(&pool).await, 1);
+    }
+
+    #[sqlx::test]
+    async fn an_address_has_one_account_however_it_is_capitalised(pool: PgPool) {
+        let identity = TestIdentity::open(pool.clone());
+        let mut body = ada();
+        assert_eq!(identity.sign_up("a", &body).await.status, 201);
+        body["email"] = json!(body["email"].as_str().unwrap().to_uppercase());
+        let refused = identity.sign_up("b", &body).await;
+        assert_eq!(refused.status, 409);
+        assert_eq!(refused.body["type"], "/problems/email-taken");
+        assert_eq!(
+            identity.sign_up("b", &ada()).await.status,
+            201,
+            "a refusal keeps no key"
+        );
+        assert_eq!(accounts(&pool).await, 2);
+    }
+
+    #[sqlx::test]
+    async fn bad_input_names_its_field_and_changes_nothing(pool: PgPool) {
+        let identity = TestIdentity::open(pool.clone());
+        for (field, value) in [
+            ("email", json!("ada")),
+            ("email", json!("a\u{0}@b.c")),
+            ("email", json!(1)),
+            ("name", json!("")),
+            ("name", json!("A\u{0}")),
+            ("password", json!("short")),
+            ("password", json!("p".repeat(129))),
+            ("role", json!("king")),
+            ("more", json!(1)),
+        ] {
+            let mut body = ada();
+            body[field] = value;
+            let refused = identity.sign_up("k", &body).await;
+            assert_eq!(
+                (refused.status.as_u16(), &refused.body["field"]),
+                (422, &json!(field))
+            );
+        }
+        assert_eq!(accounts(&pool).await, 0);
+    }
+
+    #[sqlx::test]
+    async fn no_password_and_no_fast_hash_of_one_is_kept(pool: PgPool) {
+        let identity = TestIdentity::open(pool.clone());
+        let (one, mut other) = (ada(), ada());
+        other["email"] = one["email"].clone();
+        other["password"] = json!("another password");
+        identity.sign_up("k", &one).await;
+        let kept = async || -> (String, Vec<u8>, Vec<u8>) {
+            sqlx::query_as(
+                "SELECT password_hash, request_hash, body FROM accounts, idempotency_keys",
+            )
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+        };
+        let (password_hash, request_hash, answer) = kept().await;
+        assert!(password_hash.starts_with("$argon2id$"));
+        assert!(!String::from_utf8(answer).unwrap().contains("password"));
+        sqlx::query("TRUNCATE accounts, idempotency_keys")
+            .execute(&pool)
+            .await
+            .unwrap();
+        identity.sign_up("k", &other).await;
+        assert_eq!(
+            kept().await.1,
+            request_hash,
+            "the password is no part of the fast hash"
+        );
+    }
+}

@@ -1,0 +1,73 @@
+//! `DELETE /api/identity/sessions/current`: sign out.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use problem::Problem;
+
+use crate::Identity;
+use crate::sessions::Token;
+
+/// Sign out.
+///
+/// Ends the session that the request is made with, for good.
+#[utoipa::path(
+    delete,
+    path = "/api/identity/sessions/current",
+    tag = "sessions",
+    security(("session" = [])),
+    responses(
+        (status = 204, description = "The session is over"),
+        (status = 401, body = problem::Body, content_type = "application/problem+json", description = "unauthorized"),
+        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
+    )
+)]
+pub(super) async fn sign_out(
+    State(identity): State<Identity>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Problem> {
+    let token = Token::of(&headers)?;
+    identity.sessions.end(&token).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use crate::routes::testing::{PASSWORD, TestIdentity, ada};
+
+    #[sqlx::test]
+    async fn a_signed_out_session_is_over_and_others_go_on(pool: PgPool) {
+        let identity = TestIdentity::open(pool);
+        let body = ada();
+        identity.sign_up("k", &body).await;
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            let session = identity
+                .sign_in(body["email"].as_str().unwrap(), PASSWORD)
+                .await;
+            tokens.push(session.body["token"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(identity.sign_out(&tokens[0]).await.status, 204);
+        assert_eq!(
+            identity.sign_out(&tokens[0]).await.status,
+            204,
+            "and stays over"
+        );
+        assert_eq!(
+            identity
+                .check(Some(&format!("Bearer {}", tokens[0])))
+                .await
+                .status,
+            401
+        );
+        assert_eq!(
+            identity
+                .check(Some(&format!("Bearer {}", tokens[1])))
+                .await
+                .status,
+            204
+        );
+        assert_eq!(identity.sign_out("no token").await.status, 401);
+    }
+}

@@ -1,0 +1,125 @@
+//! `identity` over real stores, asked through its routers.
+//!
+//! `DATABASE_URL` names a Postgres where databases may be made; `REDIS_ADDRESS` and
+//! `REDIS_PASSWORD_FILE` name a Redis.
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use service::Secret;
+use sqlx::PgPool;
+use tower::ServiceExt;
+use uuid::Uuid;
+
+use crate::Identity;
+use crate::passwords::Passwords;
+use crate::sessions::Sessions;
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// What an answer says.
+pub(super) struct Said {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+/// `identity` with a database of the test's own.
+pub(super) struct TestIdentity {
+    public: Router,
+    internal: Router,
+    pub(super) sessions: Sessions,
+}
+
+impl TestIdentity {
+    pub(super) fn open(accounts: PgPool) -> Self {
+        Self::with(accounts, sessions(&std::env::var("REDIS_ADDRESS").unwrap()))
+    }
+
+    pub(super) fn with(accounts: PgPool, sessions: Sessions) -> Self {
+        let passwords = Passwords::new().unwrap();
+        let identity = Identity {
+            accounts,
+            passwords,
+            sessions: sessions.clone(),
+        };
+        let (public, internal) = (super::public(identity.clone()), super::internal(identity));
+        Self {
+            public,
+            internal,
+            sessions,
+        }
+    }
+
+    pub(super) async fn sign_up(&self, key: &str, body: &Value) -> Said {
+        let request = Request::post("/api/identity/accounts")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", key)
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        said(&self.public, request).await
+    }
+
+    pub(super) async fn sign_in(&self, email: &str, password: &str) -> Said {
+        let body = json!({"email": email, "password": password});
+        let request = Request::post("/api/identity/sessions")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        said(&self.public, request).await
+    }
+
+    pub(super) async fn sign_out(&self, token: &str) -> Said {
+        let request = Request::delete("/api/identity/sessions/current")
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::empty())
+            .unwrap();
+        said(&self.public, request).await
+    }
+
+    /// Asks as Nginx does.
+    pub(super) async fn check(&self, authorization: Option<&str>) -> Said {
+        let mut request = Request::get("/internal/session");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        said(&self.internal, request.body(Body::empty()).unwrap()).await
+    }
+
+    /// Asks who I am, with the headers that a session check came to.
+    pub(super) async fn me(&self, checked: &HeaderMap) -> Said {
+        let mut request = Request::get("/api/identity/accounts/me")
+            .body(Body::empty())
+            .unwrap();
+        *request.headers_mut() = checked.clone();
+        said(&self.public, request).await
+    }
+}
+
+/// Sessions in the Redis at `address`.
+pub(super) fn sessions(address: &str) -> Sessions {
+    let password: Secret = std::env::var("REDIS_PASSWORD_FILE")
+        .unwrap()
+        .parse()
+        .unwrap();
+    Sessions::open(&address.parse().unwrap(), password.reveal()).unwrap()
+}
+
+/// A new account's body, with an address that no other test uses.
+pub(super) fn ada() -> Value {
+    let email = format!("Ada.{}@example.org", Uuid::now_v7().simple());
+    json!({"email": email, "password": PASSWORD, "name": "Ada"})
+}
+
+async fn said(router: &Router, request: Request<Body>) -> Said {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    Said {
+        status: parts.status,
+        headers: parts.headers,
+        body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+    }
+}

@@ -1,0 +1,45 @@
+//! What asking `bank` looks like from here.
+
+use std::sync::LazyLock;
+
+use prometheus::{
+    HistogramVec, IntCounterVec, IntGauge, register_histogram_vec, register_int_counter_vec,
+    register_int_gauge,
+};
+
+/// Counts one call, or one that the open circuit refused.
+pub(super) fn count(operation: &'static str, outcome: &'static str) {
+    REQUESTS.with_label_values(&[operation, outcome]).inc();
+}
+
+#[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
+static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "bank_requests_total",
+        "Calls to the bank by operation and outcome; `open` were refused by the circuit breaker.",
+        &["operation", "outcome"]
+    )
+    .expect("metric names are unique")
+});
+
+#[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
+pub(super) static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    register_histogram_vec!(
+        "bank_request_seconds",
+        "Duration of calls to the bank, time-outs included, by operation.",
+        &["operation"],
+        vec![
+            0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0
+        ]
+    )
+    .expect("metric names are unique")
+});
+
+#[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
+pub(super) static CIRCUIT_OPEN: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!(
+        "bank_circuit_open",
+        "1 while the circuit to the bank is open, else 0."
+    )
+    .expect("metric names are unique")
+});

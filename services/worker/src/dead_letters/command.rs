@@ -1,0 +1,274 @@
+//! `worker dead-letters list|show|redrive`: for people who run the box office.
+//!
+//! A dead row is redriven by clearing the dead marks of its whole group: the relay sends its lowest
+//! row at once, and the leader deletes the old letter. A letter that points at no row is moved back
+//! to its queue as it is. The settings are those of the process, from the environment.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use messages::outbox::Destination;
+use outbox::dead::{self, Dead};
+use queue::{Outgoing, Queue};
+use service::database::DatabaseSettings;
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions, PgConnection};
+use uuid::Uuid;
+
+use super::peek::{self, Letter};
+
+/// How long the command may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Most rows listed.
+const MOST: i64 = 1000;
+
+/// Lists, shows and redrives dead letters.
+#[derive(Debug, Parser)]
+#[command(name = "worker dead-letters")]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+    /// `booking`'s database.
+    #[command(flatten)]
+    database: DatabaseSettings,
+    /// Where the queues are.
+    #[arg(long, env = "SQS_ENDPOINT", default_value = "http://localstack:4566")]
+    sqs_endpoint: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Dead rows, and letters that point at none: one a line.
+    List {
+        /// Only of this destination: payments or tickets.
+        destination: Option<Destination>,
+    },
+    /// All that is known of one dead row or letter.
+    Show {
+        /// payments or tickets.
+        destination: Destination,
+        /// Id of the row, of its order, or of the message.
+        id: Uuid,
+    },
+    /// Lets dead rows and letters have another try.
+    Redrive {
+        /// payments or tickets.
+        destination: Destination,
+        /// Id of the row, of its order, or of the message.
+        #[arg(required_unless_present = "all")]
+        id: Option<Uuid>,
+        /// All of the destination.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+}
+
+/// The command's `main`.
+#[must_use]
+pub fn run() -> ExitCode {
+    // Without the word `dead-letters`.
+    let arguments = Arguments::parse_from(std::env::args().skip(1));
+    let runtime = match tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async { tokio::time::timeout(LIMIT, perform(arguments)).await });
+    match done {
+        Ok(Ok(text)) if std::io::stdout().write_all(text.as_bytes()).is_ok() => ExitCode::SUCCESS,
+        Ok(Ok(_)) => ExitCode::FAILURE,
+        Ok(Err(error)) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+        Err(_) => {
+            eprintln!("no answer within {} s", LIMIT.as_secs());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform(arguments: Arguments) -> anyhow::Result<String> {
+    let mut database = connect(&arguments.database).await?;
+    let client = queue::client(&arguments.sqs_endpoint);
+    let queues = |destination: Destination| Queues {
+        live: Queue::new(client.clone(), destination.queue()),
+        dead: Queue::new(client.clone(), destination.dead_letter_queue()),
+    };
+    match arguments.action {
+        Action::List { destination } => {
+            let mut text = String::new();
+            for one in Destination::ALL
+                .into_iter()
+                .filter(|one| destination.is_none_or(|d| d == *one))
+            {
+                for row in dead::list(&mut database, Some(one), MOST).await? {
+                    text.push_str(&line(&row));
+                }
+                for letter in queues(one).strays().await? {
+                    text.push_str(&stray_line(one, &letter));
+                }
+            }
+            Ok(if text.is_empty() {
+                "no dead letters\n".to_owned()
+            } else {
+                text
+            })
+        }
+        Action::Show { destination, id } => {
+            let rows = rows(&mut database, destination, Some(id)).await?;
+            let strays = queues(destination).strays_called(Some(id)).await?;
+            anyhow::ensure!(
+                !rows.is_empty() || !strays.is_empty(),
+                "no dead letter {id}"
+            );
+            let rows = rows.iter().map(|row| format!("{row:#?}\n"));
+            Ok(rows
+                .chain(
+                    strays
+                        .iter()
+                        .map(|letter| format!("{:#?}\n", letter.message)),
+                )
+                .collect())
+        }
+        Action::Redrive {
+            destination, id, ..
+        } => {
+            let queues = queues(destination);
+            let mut redriven = 0;
+            for row in rows(&mut database, destination, id).await? {
+                redriven += dead::redrive(&mut database, row.id).await?;
+            }
+            let strays = queues.strays_called(id).await?;
+            let moved = queues.move_back(&strays).await?;
+            anyhow::ensure!(redriven + moved > 0 || id.is_none(), "no such dead letter");
+            Ok(format!(
+                "redriven: {redriven} rows, {moved} unreadable letters\n"
+            ))
+        }
+    }
+}
+
+async fn connect(settings: &DatabaseSettings) -> anyhow::Result<PgConnection> {
+    PgConnectOptions::new_without_pgpass()
+        .host(&settings.database_host)
+        .port(settings.database_port)
+        .database(&settings.database_name)
+        .username(&settings.database_user)
+        .password(settings.database_password_file.reveal())
+        .ssl_mode(PgSslMode::Disable)
+        .options([("statement_timeout", "3s"), ("lock_timeout", "2s")])
+        .connect()
+        .await
+        .context("the database does not answer")
+}
+
+/// The dead rows of a destination, or those of one row or order.
+async fn rows(
+    database: &mut PgConnection,
+    destination: Destination,
+    id: Option<Uuid>,
+) -> anyhow::Result<Vec<Dead>> {
+    let mut rows = dead::list(database, Some(destination), MOST).await?;
+    rows.retain(|row| id.is_none_or(|id| row.id == id || row.group == id));
+    Ok(rows)
+}
+
+struct Queues {
+    live: Queue,
+    dead: Queue,
+}
+
+impl Queues {
+    /// Letters that nobody can read. The leader looks at the same queue every two seconds, for a
+    /// moment; so this looks twice.
+    async fn strays(&self) -> Result<Vec<Letter>, queue::Error> {
+        let mut letters = peek::peek(&self.dead).await?;
+        if letters.is_empty() {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            letters = peek::peek(&self.dead).await?;
+        }
+        peek::put_back(&self.dead, letters.iter()).await?;
+        letters.retain(|letter| letter.pointer.is_none());
+        Ok(letters)
+    }
+
+    async fn strays_called(&self, id: Option<Uuid>) -> Result<Vec<Letter>, queue::Error> {
+        let mut letters = self.strays().await?;
+        let name = id.map(|id| id.to_string());
+        letters.retain(|letter| {
+            name.as_ref()
+                .is_none_or(|name| *name == letter.message.message_id)
+        });
+        Ok(letters)
+    }
+
+    /// Sends letters anew and deletes them. The new deduplication id keeps the queue from taking a
+    /// letter for the message that it was.
+    async fn move_back(&self, letters: &[Letter]) -> Result<u64, queue::Error> {
+        let mut moved = 0;
+        for letter in letters {
+            let ordered = letter.message.group.is_some();
+            let message = Outgoing {
+                id: letter.message.message_id.clone(),
+                body: letter.message.body.clone(),
+                group: letter.message.group.clone(),
+                deduplication_id: ordered.then(|| Uuid::now_v7().to_string()),
+            };
+            let sent = self.live.send(vec![message]).await?;
+            if sent.iter().all(|sent| sent.result.is_ok()) {
+                self.dead
+                    .delete(vec![letter.message.receipt.clone()])
+                    .await?;
+                moved += 1;
+            }
+        }
+        Ok(moved)
+    }
+}
+
+fn line(row: &Dead) -> String {
+    format!(
+        "{}\t{}\torder {}\t{} #{}\tsent {} times\tdead since {}\n",
+        row.destination.as_str(),
+        row.id,
+        row.group,
+        row.kind.as_str(),
+        row.sequence,
+        row.sends,
+        row.dead_at.to_rfc3339(),
+    )
+}
+
+fn stray_line(destination: Destination, letter: &Letter) -> String {
+    let body: String = letter.message.body.chars().take(60).collect();
+    format!(
+        "{}\t{}\tunreadable: {body:?}\n",
+        destination.as_str(),
+        letter.message.message_id
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound_and_redrive_needs_an_id_or_all() {
+        Arguments::command().debug_assert();
+        let parse = |line: &str| Arguments::try_parse_from(line.split(' ')).map_err(|e| e.kind());
+        let missing = clap::error::ErrorKind::MissingRequiredArgument;
+        assert_eq!(parse("x redrive payments").unwrap_err(), missing);
+        assert!(parse("x redrive nowhere --all").is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! Dead letters for people and for the leader: looking at them without taking them away, and the
+//! command that lists, shows and redrives them.
+
+pub mod command;
+pub mod peek;

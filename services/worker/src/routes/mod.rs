@@ -1,0 +1,37 @@
+//! What a worker answers: one file an endpoint.
+
+mod status;
+
+use axum::Router;
+use leader::Leader;
+use sqlx::PgPool;
+use tokio::sync::watch;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::tasks::status::Statuses;
+
+/// What the endpoints need.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// This replica's name.
+    pub replica: String,
+    /// Who leads, as etcd says.
+    pub leader: watch::Receiver<Option<Leader>>,
+    /// The runs of this replica's tasks.
+    pub statuses: Statuses,
+    /// Where the leader tells of its tasks.
+    pub pool: PgPool,
+}
+
+/// The routes for the world.
+pub fn public(app: App) -> Router {
+    let routes = OpenApiRouter::new().routes(routes!(status::status));
+    service::openapi::documented(
+        "worker",
+        "Boxoffice worker",
+        "The back office of booking: who leads it, and how its tasks run.",
+        routes,
+    )
+    .with_state(app)
+}

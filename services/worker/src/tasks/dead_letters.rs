@@ -1,0 +1,131 @@
+//! Marks outbox rows dead whose messages ended in a dead-letter queue.
+//!
+//! The mark stops the re-sending and shows in the order; it is the truth, the letter only brings
+//! the news. Letters stay where people find them until they are history: once their row is
+//! delivered, redriven or gone they are deleted. Letters that nobody can read stay.
+
+use std::time::Duration;
+
+use leader::Term;
+use messages::outbox::Destination;
+use outbox::dead::{self, Letter};
+use queue::Queue;
+use sqlx::PgPool;
+use transaction::Isolation;
+use uuid::Uuid;
+
+use super::{Failure, Task};
+use crate::dead_letters::peek;
+use crate::fence;
+
+/// How often.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The news from the dead-letter queues.
+#[derive(Debug)]
+pub struct DeadLetters {
+    pool: PgPool,
+    queues: Vec<(Destination, Queue)>,
+}
+
+impl DeadLetters {
+    /// Reads the dead-letter queue of each destination.
+    #[must_use]
+    pub fn new(pool: PgPool, queues: Vec<(Destination, Queue)>) -> Self {
+        Self { pool, queues }
+    }
+
+    /// Marks the rows of letters as dead under the term's token; what each letter means.
+    ///
+    /// # Errors
+    /// Refused by the token, or the database failed.
+    pub async fn mark(&self, token: i64, letters: &[(Uuid, i32)]) -> Result<Vec<Letter>, Failure> {
+        let name = self.name();
+        // Read committed: each row is locked before it is judged.
+        transaction::run(
+            &self.pool,
+            "mark dead",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                fence::check(&mut tx, token).await?;
+                let mut meanings = Vec::with_capacity(letters.len());
+                for (row, send) in letters {
+                    meanings.push(dead::mark(&mut tx, *row, *send).await?);
+                }
+                if meanings.contains(&Letter::Kills) {
+                    fence::store(&mut tx, name, token).await?;
+                }
+                tx.done::<_, Failure>(meanings)
+            },
+        )
+        .await
+    }
+
+    async fn read(&self, token: i64, queue: &Queue) -> Result<(), Failure> {
+        let counts = queue.counts().await?;
+        if counts.visible + counts.in_flight == 0 {
+            return Ok(());
+        }
+        let letters = peek::peek(queue).await?;
+        let read: Vec<_> = letters
+            .iter()
+            .filter_map(|letter| Some((letter, letter.pointer.as_ref()?)))
+            .collect();
+        let rows: Vec<_> = read
+            .iter()
+            .map(|(_, pointer)| (pointer.row_id, pointer.send))
+            .collect();
+        let meanings = self.mark(token, &rows).await;
+        let mut history = Vec::new();
+        for ((letter, pointer), meaning) in read.iter().zip(meanings.iter().flatten()) {
+            match meaning {
+                Letter::Kills => tracing::error!(
+                    order.id = %pointer.group_id, outbox.row = %pointer.row_id,
+                    queue.name = queue.name(), "a row is dead: redrive it once its cause is gone"
+                ),
+                Letter::Known => {}
+                Letter::History => history.push(letter.message.receipt.clone()),
+            }
+        }
+        let kept = letters
+            .iter()
+            .filter(|letter| !history.contains(&letter.message.receipt));
+        peek::put_back(queue, kept).await?;
+        queue.delete(history).await?;
+        meanings.map(|_| ())
+    }
+
+    async fn mark_followers(&self, token: i64, destination: Destination) -> Result<(), Failure> {
+        if !dead::any_follower(&self.pool, destination).await? {
+            return Ok(());
+        }
+        let name = self.name();
+        // Read committed: rows are only ever added behind a dead one, and marked by the next run.
+        transaction::run(
+            &self.pool,
+            "mark followers",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                fence::check(&mut tx, token).await?;
+                dead::mark_followers(&mut tx, destination).await?;
+                fence::store(&mut tx, name, token).await?;
+                tx.done::<_, Failure>(())
+            },
+        )
+        .await
+    }
+}
+
+impl Task for DeadLetters {
+    fn name(&self) -> &'static str {
+        "dead-letters"
+    }
+
+    async fn run(&self, term: &Term) -> Result<Duration, Failure> {
+        for (destination, queue) in &self.queues {
+            self.read(term.token(), queue).await?;
+            self.mark_followers(term.token(), *destination).await?;
+        }
+        Ok(EVERY)
+    }
+}

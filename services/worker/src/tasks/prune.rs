@@ -1,0 +1,99 @@
+//! Deletes what no longer serves, so that a stack left up for long stays the same size: delivered
+//! outbox rows, old keys, old terms, and events that are over, down to their closing balances.
+//!
+//! Each run deletes a bounded number of rows of each kind, in small fenced transactions.
+
+mod events;
+
+use std::time::Duration;
+
+use leader::Term;
+use sqlx::PgPool;
+use transaction::Isolation;
+
+use super::{Failure, Task};
+use crate::fence;
+
+/// How long delivered outbox rows are kept.
+const OUTBOX_KEPT: Duration = Duration::from_secs(3600);
+/// How long keys of requests are kept.
+const KEYS_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// How many terms are kept.
+const TERMS_KEPT: i64 = 10_000;
+/// Most rows of one kind deleted in one transaction.
+const BATCH: i64 = 1000;
+/// The pause after a run that left nothing over.
+const PAUSE: Duration = Duration::from_secs(30);
+/// The pause after a run that left something over.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Pruning.
+#[derive(Debug)]
+pub struct Prune {
+    pool: PgPool,
+}
+
+impl Prune {
+    /// Prunes the database of `pool`.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool }
+    }
+
+    /// Deletes up to a batch of old rows of each kind; whether more may be left.
+    ///
+    /// # Errors
+    /// Refused by the token, or the database failed.
+    pub async fn rows(&self, token: i64) -> Result<bool, Failure> {
+        let name = self.name();
+        // Read committed: what is old stays old.
+        transaction::run(
+            &self.pool,
+            "prune rows",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                fence::check(&mut tx, token).await?;
+                let rows = outbox::prune(&mut tx, OUTBOX_KEPT, BATCH).await?;
+                let keys = sqlx::query!(
+                    "DELETE FROM idempotency_keys WHERE (account_id, operation, key) IN (
+                    SELECT account_id, operation, key FROM idempotency_keys
+                    WHERE created_at < clock_timestamp() - make_interval(secs => $1)
+                    ORDER BY created_at LIMIT $2)",
+                    KEYS_KEPT.as_secs_f64(),
+                    BATCH,
+                )
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+                let terms = sqlx::query!(
+                    "DELETE FROM leader_terms WHERE token <= $1",
+                    token - TERMS_KEPT
+                )
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+                if rows + keys + terms > 0 {
+                    fence::store(&mut tx, name, token).await?;
+                }
+                tx.done::<_, Failure>(rows.max(keys) >= BATCH.unsigned_abs())
+            },
+        )
+        .await
+    }
+}
+
+impl Task for Prune {
+    fn name(&self) -> &'static str {
+        "prune"
+    }
+
+    async fn run(&self, term: &Term) -> Result<Duration, Failure> {
+        let more_rows = self.rows(term.token()).await?;
+        let more_events = self.next_event(term.token()).await?;
+        Ok(if more_rows || more_events {
+            BUSY_PAUSE
+        } else {
+            PAUSE
+        })
+    }
+}

@@ -1,0 +1,197 @@
+//! The relay of one destination: marks due outbox rows as sent, then sends them.
+//!
+//! The mark is committed before the queue is asked, so no transaction is open meanwhile; a row
+//! whose send failed is taken back. Nothing is marked while the queue does not answer, so an
+//! outage costs one failed batch at most.
+//!
+//! An idle relay asks one question of one partial index (a fraction of a millisecond, nothing
+//! written) ten times a second, and four times a second once nothing was there for ten seconds.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use leader::Term;
+use messages::outbox::Destination;
+use outbox::relay::{self, BATCH, Marked, Pace};
+use queue::{Outgoing, Queue, Sent};
+use sqlx::PgPool;
+use transaction::Isolation;
+
+use super::{Failure, Task};
+use crate::fence;
+
+/// The pause between looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// The pause once nothing was there for [`IDLE_AFTER`].
+const IDLE_PAUSE: Duration = Duration::from_millis(250);
+/// When the relay counts as idle.
+const IDLE_AFTER: Duration = Duration::from_secs(10);
+/// How long the queue's age is believed: how soon the loss of the queue is noticed.
+const BELIEVED: Duration = Duration::from_secs(1);
+
+/// The relay of one destination.
+#[derive(Debug)]
+pub struct Relay {
+    pool: PgPool,
+    queue: Queue,
+    destination: Destination,
+    resend: Duration,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    /// When the queue was made, and when it said so.
+    queue_created_at: Option<(DateTime<Utc>, Instant)>,
+    /// When a row was last waiting.
+    busy_at: Instant,
+}
+
+impl Relay {
+    /// Relays to `queue` what goes to `destination`, and again after `resend`.
+    #[must_use]
+    pub fn new(pool: PgPool, queue: Queue, destination: Destination, resend: Duration) -> Self {
+        let memory = Memory {
+            queue_created_at: None,
+            busy_at: Instant::now(),
+        };
+        Self {
+            pool,
+            queue,
+            destination,
+            resend,
+            memory: Mutex::new(memory),
+        }
+    }
+
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the queue that stands there now was made.
+    async fn queue_created_at(&self) -> Result<DateTime<Utc>, queue::Error> {
+        let known = self.memory().queue_created_at;
+        if let Some((created_at, said)) = known
+            && said.elapsed() < BELIEVED
+        {
+            return Ok(created_at);
+        }
+        self.memory().queue_created_at = None;
+        let created_at = self.queue.created_at().await?;
+        self.memory().queue_created_at = Some((created_at, Instant::now()));
+        Ok(created_at)
+    }
+
+    /// Marks what is due, under the term's token.
+    async fn mark(&self, token: i64, pace: Pace) -> Result<Vec<Marked>, Failure> {
+        let (name, destination) = (self.name(), self.destination);
+        // Read committed: rows are locked as they are chosen, and those others hold are skipped.
+        transaction::run(
+            &self.pool,
+            "relay mark",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                fence::check(&mut tx, token).await?;
+                let marked = relay::mark(&mut tx, destination, token, pace).await?;
+                if !marked.is_empty() {
+                    fence::store(&mut tx, name, token).await?;
+                }
+                tx.done::<_, Failure>(marked)
+            },
+        )
+        .await
+    }
+
+    /// Sends what was marked, and takes back what could not be sent.
+    async fn send(&self, token: i64, marked: &[Marked]) -> Result<(), Failure> {
+        let batch = marked
+            .iter()
+            .map(|row| self.outgoing(row))
+            .collect::<Result<Vec<_>, _>>()?;
+        let results = self.queue.send(batch).await;
+        let reason = |row: &Marked| reason(&results, row);
+        let mut failed = Vec::new();
+        for row in marked {
+            let why = reason(row);
+            relay::observe(self.destination, row, why.is_none());
+            failed.extend(why.map(|why| (row, why)));
+        }
+        let Some((_, why)) = failed.first() else {
+            return Ok(());
+        };
+        let failure = Failure::NotSent {
+            failed: failed.len(),
+            all: marked.len(),
+            reason: why.clone(),
+        };
+        self.memory().queue_created_at = None;
+        let rows: &[&Marked] = &failed.iter().map(|(row, _)| *row).collect::<Vec<_>>();
+        // Read committed: the number of the send guards each row.
+        transaction::run(
+            &self.pool,
+            "relay take back",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                fence::check(&mut tx, token).await?;
+                relay::take_back(&mut tx, rows).await?;
+                tx.done::<_, Failure>(())
+            },
+        )
+        .await?;
+        Err(failure)
+    }
+
+    fn outgoing(&self, row: &Marked) -> Result<Outgoing, sqlx::Error> {
+        let ordered = self.destination == Destination::Payments;
+        Ok(Outgoing {
+            id: row.pointer.row_id.to_string(),
+            body: serde_json::to_string(&row.pointer)
+                .map_err(|error| sqlx::Error::Encode(error.into()))?,
+            group: ordered.then(|| row.pointer.group_id.to_string()),
+            deduplication_id: ordered.then(|| row.deduplication_id.clone()),
+        })
+    }
+}
+
+/// Why a row was not sent, if it was not.
+fn reason(results: &Result<Vec<Sent>, queue::Error>, row: &Marked) -> Option<String> {
+    match results {
+        Err(error) => Some(error.to_string()),
+        Ok(results) => {
+            let id = row.pointer.row_id.to_string();
+            match results.iter().find(|sent| sent.id == id) {
+                Some(sent) => sent.result.clone().err(),
+                None => Some("the queue did not say".to_owned()),
+            }
+        }
+    }
+}
+
+impl Task for Relay {
+    fn name(&self) -> &'static str {
+        match self.destination {
+            Destination::Payments => "relay-payments",
+            Destination::Tickets => "relay-tickets",
+        }
+    }
+
+    async fn run(&self, term: &Term) -> Result<Duration, Failure> {
+        if !relay::anything_undelivered(&self.pool, self.destination).await? {
+            let idle = self.memory().busy_at.elapsed() > IDLE_AFTER;
+            return Ok(if idle { IDLE_PAUSE } else { PAUSE });
+        }
+        self.memory().busy_at = Instant::now();
+        let queue_created_at = self.queue_created_at().await?;
+        let pace = Pace {
+            resend: self.resend,
+            queue_created_at,
+        };
+        let marked = self.mark(term.token(), pace).await?;
+        if !marked.is_empty() {
+            self.send(term.token(), &marked).await?;
+        }
+        let full = i64::try_from(marked.len()).unwrap_or(i64::MAX) >= BATCH;
+        Ok(if full { Duration::ZERO } else { PAUSE })
+    }
+}

@@ -1,0 +1,158 @@
+//! Payouts of due settlements, also of those that a former leader recorded.
+
+use std::time::Duration;
+
+use leader::Term;
+use messages::bank::{Movement, Outcome, PayoutRequest};
+use transaction::Isolation;
+use uuid::Uuid;
+
+use super::{NAME, Settle};
+use crate::fence;
+use crate::ledger::{self, Posting};
+use crate::tasks::Failure;
+
+/// How long a payout waits that did not come about.
+const AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// Most due settlements looked at in one run.
+const LOOK_AT: i64 = 100;
+
+/// A settlement whose payout is not recorded yet.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Its id, the payout's key at the bank.
+    pub id: Uuid,
+    /// The event it is for.
+    pub event_id: Uuid,
+    /// How much.
+    pub amount_minor: i64,
+    /// ISO 4217 code.
+    pub currency: String,
+    /// The organiser's account.
+    pub account: String,
+}
+
+impl Settle {
+    /// Begins the payouts of due settlements that are not under way, as many as may be at once.
+    pub(super) async fn begin_payouts(&self, term: &Term) -> Result<(), Failure> {
+        for due in self.due().await? {
+            if !term.may_act() || self.memory().under_way.contains(&due.id) {
+                continue;
+            }
+            let Ok(permit) = self.0.payouts.clone().try_acquire_owned() else {
+                break;
+            };
+            self.memory().under_way.insert(due.id);
+            let (settle, term) = (self.clone(), term.clone());
+            tokio::spawn(async move {
+                let tried = settle.pay_out(&due, term.token()).await;
+                drop(permit);
+                if let Err(failure) = tried {
+                    settle.failed(&due, &term, &failure);
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+                settle.memory().under_way.remove(&due.id);
+            });
+        }
+        Ok(())
+    }
+
+    /// The oldest due settlements.
+    ///
+    /// # Errors
+    /// The database was away.
+    pub async fn due(&self) -> Result<Vec<Due>, Failure> {
+        Ok(sqlx::query_as!(
+            Due,
+            "SELECT id, event_id, amount_minor, currency, account FROM settlements
+            WHERE state = 'due' ORDER BY created_at LIMIT $1",
+            LOOK_AT,
+        )
+        .fetch_all(&self.0.pool)
+        .await?)
+    }
+
+    /// Asks the bank to pay and records what it said.
+    ///
+    /// # Errors
+    /// The bank or the database failed, or the token was refused; the settlement stays due.
+    pub async fn pay_out(&self, due: &Due, token: i64) -> Result<(), Failure> {
+        let body = PayoutRequest {
+            account: due.account.clone(),
+            amount_minor: due.amount_minor,
+            currency: due.currency.clone(),
+            reference: due.id,
+        };
+        let movement = self.0.bank.pay_out(&due.id.to_string(), &body).await?;
+        self.record_payout(due, &movement, token).await
+    }
+
+    /// Records a payout under the term's token; one that is recorded already changes nothing.
+    ///
+    /// # Errors
+    /// The token was refused, or the database failed.
+    pub async fn record_payout(
+        &self,
+        due: &Due,
+        movement: &Movement,
+        token: i64,
+    ) -> Result<(), Failure> {
+        let (state, paid) = match movement.outcome {
+            Outcome::Succeeded => ("paid", true),
+            Outcome::Declined => ("refused", false),
+        };
+        // Read committed: the settlement's row is locked by the update that looks at its state.
+        transaction::run(
+            &self.0.pool,
+            "settle payout",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                fence::check(&mut tx, token).await?;
+                let recorded = sqlx::query!(
+                    "UPDATE settlements SET state = $2, paid_fence_token = $3,
+                    paid_at = CASE WHEN $4 THEN clock_timestamp() END
+                WHERE id = $1 AND state = 'due'",
+                    due.id,
+                    state,
+                    token,
+                    paid,
+                )
+                .execute(&mut *tx)
+                .await?
+                .rows_affected();
+                if recorded > 0 {
+                    if paid {
+                        let posting = Posting {
+                            kind: ledger::Kind::Payout,
+                            event: due.event_id,
+                            order: None,
+                            settlement: Some(due.id),
+                            cause: &format!("payout-{}", due.id),
+                            fence_token: Some(token),
+                            amount_minor: due.amount_minor,
+                            currency: &due.currency,
+                        };
+                        ledger::record(&mut tx, posting).await?;
+                    }
+                    fence::store(&mut tx, NAME, token).await?;
+                }
+                tx.done::<_, Failure>(())
+            },
+        )
+        .await?;
+        tracing::info!(
+            settle.id = %due.id, event.id = %due.event_id, settle.state = state, "settlement recorded"
+        );
+        Ok(())
+    }
+
+    fn failed(&self, due: &Due, term: &Term, failure: &Failure) {
+        self.0.statuses.failed_beside(NAME, &failure.to_string());
+        if matches!(failure, Failure::Refused) {
+            fence::refused(NAME, term.token());
+            term.refused();
+        } else {
+            tracing::warn!(settle.id = %due.id, error = %failure, "the payout is not made yet");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! What the worker does to `booking`'s database, on a real Postgres with `booking`'s migrations and
+//! with the real bank on a port of its own.
+
+mod dead_letters;
+mod fence;
+mod payments;
+mod prune;
+mod settle;
+mod sweep;
+mod tickets;
+mod world;
+
+/// `booking` owns the schema.
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../booking/migrations");

@@ -1,0 +1,127 @@
+use messages::outbox::{Destination, Kind};
+use sqlx::PgPool;
+use worker::payments::{Failure, Settled};
+
+use crate::world::{ANSWER_LOST_ONCE, DECLINED, FAILS_ONCE, FINE, PRICE, World};
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn two_deliveries_of_a_charge_have_one_effect(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(FINE).await;
+    let payments = world.payments();
+    let (one, two) = tokio::join!(payments.settle(&order.charge), payments.settle(&order.charge));
+    let mut settled = [one.unwrap(), two.unwrap()];
+    settled.sort_by_key(|settled| *settled == Settled::Stale);
+    assert_eq!(settled, [Settled::Done, Settled::Stale]);
+    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Stale);
+
+    assert_eq!(world.state(order.id).await, "paid");
+    assert_eq!(world.ledger().await, PRICE);
+    assert_eq!(world.books().await.charged_minor, PRICE);
+    let tickets = "SELECT count(*) FROM tickets WHERE order_id = $1";
+    assert_eq!(world.one::<i64>(tickets, order.id).await, 1);
+    let next = world.last(Destination::Tickets, order.id).await.unwrap();
+    assert_eq!((next.kind, next.sequence), (Kind::RenderTickets, 1));
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_refund_that_comes_before_its_charge_is_dropped(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(FINE).await;
+    let refund = world.request_cancel(order.id).await;
+    let payments = world.payments();
+    assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Stale);
+    assert_eq!(world.state(order.id).await, "pending");
+
+    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "cancelling");
+    assert_eq!(world.seats_of(order.id).await, 1, "not free before the refund");
+    assert!(world.last(Destination::Tickets, order.id).await.is_none());
+
+    assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "cancelled");
+    assert_eq!(world.seats_of(order.id).await, 0);
+    assert_eq!(world.ledger().await, 0);
+    assert_eq!(world.books().await.refunded_minor, PRICE);
+    assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Stale);
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_declined_order_waits_for_a_card_and_the_next_attempt_has_a_key_of_its_own(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(DECLINED).await;
+    let payments = world.payments();
+    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "declined");
+    let due = "SELECT payment_due_at > now() FROM orders WHERE id = $1";
+    assert!(world.one::<bool>(due, order.id).await);
+    assert_eq!((world.seats_of(order.id).await, world.ledger().await), (1, 0));
+
+    sqlx::query("UPDATE orders SET state = 'pending', attempt = 2, card = $2 WHERE id = $1")
+        .bind(order.id)
+        .bind(FINE)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let again = world.append(order.id, Kind::Charge).await;
+    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Stale);
+    assert_eq!(payments.settle(&again).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "paid");
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_cancelled_order_whose_card_is_declined_frees_its_seats_and_refunds_nothing(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(DECLINED).await;
+    let refund = world.request_cancel(order.id).await;
+    let payments = world.payments();
+    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "cancelled");
+    assert_eq!(world.seats_of(order.id).await, 0);
+    assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Done);
+    assert_eq!((world.state(order.id).await.as_str(), world.ledger().await), ("cancelled", 0));
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_paid_order_that_is_cancelled_gives_its_money_and_seats_back(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.paid_order().await;
+    sqlx::query("UPDATE orders SET state = 'cancelling' WHERE id = $1")
+        .bind(order)
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    let refund = world.append(order, Kind::Refund).await;
+    assert_eq!(world.payments().settle(&refund).await.unwrap(), Settled::Done);
+    let tickets = "SELECT count(*) FROM tickets WHERE order_id = $1 AND state = 'cancelled'";
+    assert_eq!(world.one::<i64>(tickets, order).await, 1);
+    assert_eq!((world.seats_of(order).await, world.ledger().await), (0, 0));
+    // The seat can be sold again.
+    let next = world.order(FINE).await;
+    assert_eq!(world.payments().settle(&next.charge).await.unwrap(), Settled::Done);
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_charge_that_fails_once_is_repeated_at_once(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(FAILS_ONCE).await;
+    assert_eq!(world.payments().settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "paid");
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_lost_answer_is_asked_for_again_with_the_same_key(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(ANSWER_LOST_ONCE).await;
+    let first = world.payments().settle(&order.charge).await;
+    assert!(matches!(first, Err(Failure::Bank(worker::bank::Failure::Unknown(_)))), "{first:?}");
+    assert_eq!(world.state(order.id).await, "pending");
+    assert_eq!(world.payments().settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.books().await.charged_minor, PRICE);
+    world.assert_agreement().await;
+}

@@ -1,0 +1,126 @@
+//! What is there when a run is over, read from outside.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use messages::bank::{Balance, Movement};
+use uuid::Uuid;
+
+use crate::client::bank::Bank;
+use crate::client::internal::{Audit, Internal, Ledger, Outbox};
+use crate::client::{Client, Order};
+
+/// Most pages of one customer's orders that are read.
+const MOST_PAGES: usize = 20;
+
+/// How long `booking`'s ledger and `bank`'s books may take to agree while others go on buying.
+const AGREEMENT_BOUND: Duration = Duration::from_secs(20);
+
+/// The state after a run.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// The customers' orders, as the API shows them.
+    pub orders: Vec<Order>,
+    /// Accounts whose session still opens the door.
+    pub accounts: BTreeSet<Uuid>,
+    /// Events that `catalog` still shows.
+    pub events: BTreeSet<Uuid>,
+    /// The event that was sold, as `booking` has it.
+    pub audit: Option<Audit>,
+    /// What the ledger comes to.
+    pub ledger: Option<Ledger>,
+    /// What the outbox has left.
+    pub outbox: Option<Outbox>,
+    /// `bank`'s books.
+    pub books: Option<Vec<Movement>>,
+    /// What `bank`'s books come to, at the moment at which the ledger was read.
+    pub balance: Option<Balance>,
+}
+
+/// Where an ending is read from, beside the door.
+#[derive(Clone, Debug, Default)]
+pub struct Witnesses {
+    /// `booking`'s internal pages.
+    pub booking: Option<Internal>,
+    /// `bank`.
+    pub bank: Option<Bank>,
+}
+
+impl Ending {
+    /// Reads what is there: `customers`' accounts and orders, the event, the books.
+    ///
+    /// # Errors
+    /// A witness that was named does not answer.
+    pub async fn read(
+        event_id: Uuid,
+        customers: &[Client],
+        witnesses: &Witnesses,
+    ) -> anyhow::Result<Self> {
+        let mut ending = Self::default();
+        for customer in customers {
+            if customer
+                .me()
+                .await
+                .is_ok_and(|account| account.id == customer.account_id())
+            {
+                ending.accounts.insert(customer.account_id());
+            }
+            ending.orders.extend(orders_of(customer).await);
+        }
+        if let Some(customer) = customers.first()
+            && customer.event(event_id).await.is_ok()
+        {
+            ending.events.insert(event_id);
+        }
+        if let Some(booking) = &witnesses.booking {
+            ending.audit = Some(booking.audit(event_id).await?);
+            ending.outbox = Some(booking.outbox().await?);
+        }
+        if let Some(bank) = &witnesses.bank {
+            ending.books = Some(bank.movements().await?);
+        }
+        if let (Some(booking), Some(bank)) = (&witnesses.booking, &witnesses.bank) {
+            let (ledger, balance) = agreement(booking, bank).await?;
+            ending.ledger = Some(ledger);
+            ending.balance = Some(balance);
+        }
+        Ok(ending)
+    }
+
+    /// The order with this id, as the API shows it.
+    #[must_use]
+    pub fn order(&self, id: Uuid) -> Option<&Order> {
+        self.orders.iter().find(|order| order.id == id)
+    }
+}
+
+async fn orders_of(customer: &Client) -> Vec<Order> {
+    let mut orders = Vec::new();
+    let mut cursor: Option<String> = None;
+    for _ in 0..MOST_PAGES {
+        let Ok(page) = customer.orders(cursor.as_deref()).await else {
+            break;
+        };
+        orders.extend(page.items);
+        match page.next_cursor {
+            Some(next) => cursor = Some(next),
+            None => break,
+        }
+    }
+    orders
+}
+
+/// Ledger and balance of one moment: others may be buying, so they are read until they agree, or
+/// the bound is over; then the last pair is what it is.
+async fn agreement(booking: &Internal, bank: &Bank) -> anyhow::Result<(Ledger, Balance)> {
+    let deadline = tokio::time::Instant::now() + AGREEMENT_BOUND;
+    loop {
+        let ledger = booking.ledger().await?;
+        let balance = bank.balance().await?;
+        let agreed = super::money::net(&balance) == ledger.bank_minor;
+        if agreed || tokio::time::Instant::now() >= deadline {
+            return Ok((ledger, balance));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}

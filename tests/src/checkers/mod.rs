@@ -1,0 +1,157 @@
+//! The promises of Boxoffice, checked from outside.
+//!
+//! A checker is a pure function from what clients were answered (the history) and what is there
+//! afterwards (the [`Ending`], read through the APIs, `booking`'s internal pages and `bank`'s own
+//! books) to a list of [`Violation`]s, each with the offending records. A checker is trusted
+//! because its tests show it failing on a doctored history. What it leaves to others: making the
+//! history (`crowd`) and waiting until the dust has settled ([`Ending::read`] is called then).
+
+pub mod acknowledged;
+mod ending;
+pub mod fifo_order;
+pub mod final_states;
+pub mod keys;
+pub mod leader_terms;
+pub mod money;
+#[cfg(test)]
+mod sample;
+pub mod seats;
+
+pub use ending::{Ending, Witnesses};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::history::Record;
+
+/// A broken promise, with what shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Violation {
+    /// What is wrong, in a sentence.
+    pub what: String,
+    /// The records that show it.
+    pub offending: Vec<Value>,
+}
+
+impl Violation {
+    /// A violation shown by `offending`.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            offending: Vec::new(),
+        }
+    }
+
+    /// Adds something that shows it.
+    #[must_use]
+    pub fn shown_by(mut self, record: &impl Serialize) -> Self {
+        self.offending
+            .push(serde_json::to_value(record).unwrap_or_default());
+        self
+    }
+}
+
+/// What a checker found.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// Nothing against the promise.
+    Held,
+    /// The promise is broken.
+    Broken(Vec<Violation>),
+    /// What the checker needs could not be read, and why.
+    NotChecked(String),
+}
+
+impl Verdict {
+    /// Whether the promise is broken.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        matches!(self, Self::Broken(_))
+    }
+
+    /// The word in the summary.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Broken(_) => "broken",
+            Self::NotChecked(_) => "not checked",
+        }
+    }
+}
+
+/// A promise of the design, with its checker.
+#[derive(Clone, Copy, Debug)]
+pub struct Promise {
+    /// Its number in the design.
+    pub number: u8,
+    /// What it says.
+    pub says: &'static str,
+    check: fn(&[Record], &Ending) -> Vec<Violation>,
+    needs_bank: bool,
+}
+
+/// The promises that have a checker over a whole run, in the order of the design. The eighth, the
+/// bounds on recovery, is measured by the scenarios.
+pub const PROMISES: [Promise; 7] = [
+    Promise {
+        number: 1,
+        says: "what was acknowledged is there afterwards",
+        check: acknowledged::check,
+        needs_bank: false,
+    },
+    Promise {
+        number: 2,
+        says: "no seat is sold twice",
+        check: seats::check,
+        needs_bank: false,
+    },
+    Promise {
+        number: 3,
+        says: "money is conserved",
+        check: money::check,
+        needs_bank: true,
+    },
+    Promise {
+        number: 4,
+        says: "one key, one effect, one answer",
+        check: keys::check,
+        needs_bank: false,
+    },
+    Promise {
+        number: 5,
+        says: "every order reaches a final state",
+        check: final_states::check,
+        needs_bank: false,
+    },
+    Promise {
+        number: 6,
+        says: "effects of a group come in order",
+        check: fifo_order::check,
+        needs_bank: true,
+    },
+    Promise {
+        number: 7,
+        says: "a leader acts once and never late",
+        check: leader_terms::check,
+        needs_bank: true,
+    },
+];
+
+impl Promise {
+    /// Checks the promise.
+    #[must_use]
+    pub fn verdict(&self, history: &[Record], ending: &Ending) -> Verdict {
+        if ending.audit.is_none() {
+            return Verdict::NotChecked("needs --booking-internal".to_owned());
+        }
+        if self.needs_bank && ending.books.is_none() {
+            return Verdict::NotChecked("needs --bank and --bank-key-file".to_owned());
+        }
+        let violations = (self.check)(history, ending);
+        if violations.is_empty() {
+            Verdict::Held
+        } else {
+            Verdict::Broken(violations)
+        }
+    }
+}

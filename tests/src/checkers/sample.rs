@@ -1,0 +1,313 @@
+//! A small run in which every promise held, for the checkers' tests to doctor: one order is paid,
+//! one is paid and its ticket was let in, one was cancelled after it was paid; one payout.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use messages::bank::{Balance, Kind, Movement, Outcome};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::Ending;
+use crate::client::internal::{
+    Audit, AuditHold, AuditLedger, AuditOrder, AuditOutbox, AuditSeat, AuditSettlement, AuditTask,
+    AuditTerm, AuditTicket, Ledger, Outbox,
+};
+use crate::client::{
+    Answer, Ask, Hold, Operation, Order, OrderState, PricedSeat, SeatName, booking,
+};
+use crate::history::Record;
+
+const PRICE: i64 = 4_500;
+
+/// A good run.
+pub(super) struct Sample {
+    pub(super) history: Vec<Record>,
+    pub(super) ending: Ending,
+    pub(super) paid: Uuid,
+    pub(super) admitted: Uuid,
+    pub(super) cancelled: Uuid,
+    began: DateTime<Utc>,
+    clock: i64,
+    event: Uuid,
+}
+
+impl Sample {
+    pub(super) fn good() -> Self {
+        let began = Utc::now() - TimeDelta::seconds(600);
+        let nobody = Uuid::nil();
+        let mut sample = Self {
+            history: Vec::new(),
+            ending: Ending::default(),
+            paid: nobody,
+            admitted: nobody,
+            cancelled: nobody,
+            began,
+            clock: 0,
+            event: Uuid::now_v7(),
+        };
+        sample.ending.audit = Some(Audit {
+            read_at: began + TimeDelta::seconds(500),
+            ..Audit::default()
+        });
+        sample.ending.books = Some(Vec::new());
+        sample.ending.events.insert(sample.event);
+        let event = sample.event;
+        let ask = Ask::post(Operation::PublishEvent, "/publish").about(event);
+        let view = json!({"id": event, "title": "t", "starts_at": began});
+        sample.answer(nobody, &ask, 200, view);
+        for number in 1..=4 {
+            let seat = AuditSeat {
+                id: number,
+                section: "Stalls".to_owned(),
+                row: "1".to_owned(),
+                number: i32::try_from(number).unwrap(),
+                hold_id: None,
+                held_until: None,
+                order_id: None,
+            };
+            sample.audit().seats.push(seat);
+        }
+        sample.paid = sample.buy(1, OrderState::Paid);
+        sample.admitted = sample.buy(2, OrderState::Paid);
+        sample.cancelled = sample.buy(3, OrderState::Cancelled);
+        let ticket = &mut sample.audit().tickets[1];
+        ticket.state = "admitted".to_owned();
+        let admission = json!({"ticket_id": ticket.id, "admitted_at": began});
+        sample.answer(
+            nobody,
+            &booking::scan("scan-1".to_owned(), "code"),
+            200,
+            admission,
+        );
+        sample.settle();
+        sample
+    }
+
+    pub(super) fn audit(&mut self) -> &mut Audit {
+        self.ending.audit.as_mut().unwrap()
+    }
+
+    pub(super) fn audit_order(&mut self, id: Uuid) -> &mut AuditOrder {
+        self.audit()
+            .orders
+            .iter_mut()
+            .find(|order| order.id == id)
+            .unwrap()
+    }
+
+    /// A customer looks at an order and sees it in `state`.
+    pub(super) fn look(&mut self, id: Uuid, state: OrderState) {
+        let mut order = self.ending.order(id).unwrap().clone();
+        order.state = state;
+        order.cancel_requested = matches!(state, OrderState::Cancelled);
+        let actor = self.audit_order(id).customer_id;
+        let ask = Ask::get(Operation::ReadOrder, "/order").about(id);
+        self.answer(actor, &ask, 200, serde_json::to_value(order).unwrap());
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.began + TimeDelta::seconds(self.clock)
+    }
+
+    fn answer(&mut self, actor: Uuid, ask: &Ask, status: u16, body: serde_json::Value) {
+        self.clock += 1;
+        let answer = Answer {
+            status,
+            body,
+            ..Answer::default()
+        };
+        let elapsed = Duration::from_millis(20);
+        self.history
+            .push(Record::new(actor, ask, 0, self.now(), elapsed, &Ok(answer)));
+    }
+
+    fn buy(&mut self, seat_id: i64, ends: OrderState) -> Uuid {
+        let (customer, hold_id, id) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+        self.ending.accounts.insert(customer);
+        let me = json!({"id": customer, "email": "a@example.org", "role": "customer"});
+        self.answer(customer, &Ask::get(Operation::ReadAccount, "/me"), 200, me);
+        let name = SeatName {
+            section: "Stalls".to_owned(),
+            row: "1".to_owned(),
+            number: i32::try_from(seat_id).unwrap(),
+        };
+        let seats = vec![PricedSeat {
+            name,
+            price_minor: PRICE,
+        }];
+        let mut order = Order {
+            id,
+            event_id: self.event,
+            hold_id,
+            state: OrderState::Pending,
+            cancel_requested: false,
+            needs_attention: false,
+            attempt: 1,
+            seats: seats.clone(),
+            total_minor: PRICE,
+            payment_due_at: None,
+        };
+        let hold = Hold {
+            id: hold_id,
+            event_id: self.event,
+            state: "active".to_owned(),
+            seats,
+            total_minor: PRICE,
+            expires_at: self.now() + TimeDelta::seconds(120),
+        };
+        let wanted = booking::Wanted::Best(1);
+        let ask = booking::place_hold(format!("hold-{seat_id}"), self.event, &wanted);
+        self.answer(customer, &ask, 201, serde_json::to_value(&hold).unwrap());
+        let ask = booking::place_order(format!("order-{seat_id}"), hold_id, "4242424242424242");
+        self.answer(customer, &ask, 202, serde_json::to_value(&order).unwrap());
+        self.audit().holds.push(AuditHold {
+            id: hold_id,
+            customer_id: customer,
+            state: "ordered".to_owned(),
+            total_minor: PRICE,
+            expires_at: hold.expires_at,
+            seat_ids: vec![seat_id],
+        });
+        self.audit().orders.push(AuditOrder {
+            id,
+            customer_id: customer,
+            hold_id,
+            state: ends,
+            total_minor: PRICE,
+            attempt: 1,
+            charge_id: Some(Uuid::now_v7()),
+            seat_ids: vec![seat_id],
+        });
+        self.book(Kind::Charge, id, format!("charge-{id}-1"));
+        self.deliver(id, 1, "charge");
+        order.state = OrderState::Paid;
+        self.ending.orders.push(order.clone());
+        self.look(id, OrderState::Paid);
+        self.audit().tickets.push(AuditTicket {
+            id: Uuid::now_v7(),
+            order_id: id,
+            seat_id,
+            state: "valid".to_owned(),
+            rendered: true,
+        });
+        if ends == OrderState::Cancelled {
+            self.cancel(customer, order);
+        } else {
+            self.audit()
+                .seats
+                .iter_mut()
+                .find(|s| s.id == seat_id)
+                .unwrap()
+                .order_id = Some(id);
+        }
+        id
+    }
+
+    fn cancel(&mut self, customer: Uuid, mut order: Order) {
+        let id = order.id;
+        order.state = OrderState::Cancelling;
+        order.cancel_requested = true;
+        let ask = booking::cancel_order(format!("cancel-{id}"), id);
+        self.answer(customer, &ask, 202, serde_json::to_value(&order).unwrap());
+        self.book(Kind::Refund, id, format!("refund-{id}"));
+        self.deliver(id, 2, "refund");
+        order.state = OrderState::Cancelled;
+        *self.ending.orders.last_mut().unwrap() = order;
+        self.audit().tickets.last_mut().unwrap().state = "cancelled".to_owned();
+        self.look(id, OrderState::Cancelled);
+    }
+
+    fn book(&mut self, kind: Kind, reference: Uuid, key: String) {
+        let created_at = self.now();
+        let (name, sign) = match kind {
+            Kind::Charge => ("charge", 1),
+            Kind::Refund => ("refund", -1),
+            Kind::Payout => ("payout", -1),
+        };
+        let payout = kind == Kind::Payout;
+        self.audit().ledger.push(AuditLedger {
+            cause: key.clone(),
+            kind: name.to_owned(),
+            order_id: (!payout).then_some(reference),
+            settlement_id: payout.then_some(reference),
+            bank_minor: sign * PRICE,
+            organiser_minor: -sign * PRICE,
+            fence_token: payout.then_some(2),
+            created_at,
+        });
+        self.ending.books.as_mut().unwrap().push(Movement {
+            id: Uuid::now_v7(),
+            kind,
+            key,
+            outcome: Outcome::Succeeded,
+            amount_minor: PRICE,
+            currency: "EUR".to_owned(),
+            reference,
+            created_at,
+        });
+    }
+
+    fn deliver(&mut self, group_id: Uuid, sequence: i64, kind: &str) {
+        let at = Some(self.now());
+        self.audit().outbox.push(AuditOutbox {
+            id: Uuid::now_v7(),
+            destination: "payments".to_owned(),
+            group_id,
+            sequence,
+            kind: kind.to_owned(),
+            sends: 1,
+            sent_at: at,
+            fence_token: Some(1),
+            delivered_at: at,
+            dead_at: None,
+        });
+    }
+
+    /// Two terms; the second leader pays one settlement out.
+    fn settle(&mut self) {
+        let (first, second) = (self.began, self.now());
+        for (token, minted_at) in [(1, first), (2, second)] {
+            let holder = format!("worker-{token}");
+            self.audit().terms.push(AuditTerm {
+                token,
+                holder,
+                minted_at,
+            });
+        }
+        self.clock += 1;
+        let now = self.now();
+        let id = Uuid::now_v7();
+        self.audit().settlements.push(AuditSettlement {
+            id,
+            period: 7,
+            amount_minor: PRICE,
+            state: "paid".to_owned(),
+            fence_token: 2,
+            paid_fence_token: Some(2),
+            created_at: now,
+            paid_at: Some(now),
+        });
+        self.book(Kind::Payout, id, id.to_string());
+        let task = "settle".to_owned();
+        self.audit().tasks.push(AuditTask {
+            task,
+            fence_token: 2,
+            runs: 1,
+            last_effect_at: now,
+        });
+        self.ending.outbox = Some(Outbox {
+            undelivered: 0,
+            dead: 0,
+        });
+        self.ending.ledger = Some(Ledger {
+            sum_minor: 0,
+            bank_minor: PRICE,
+        });
+        self.ending.balance = Some(Balance {
+            charged_minor: 3 * PRICE,
+            refunded_minor: PRICE,
+            paid_out_minor: PRICE,
+        });
+    }
+}

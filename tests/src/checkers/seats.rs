@@ -1,0 +1,288 @@
+//! Promise 2: no seat is sold twice, and a hold never outlives its expiry by more than a sweep.
+//!
+//! Looked at from three sides: the orders and tickets that are there in the end; the seats'
+//! own rows; and the history, in which the times during which a customer certainly had a seat
+//! must not overlap with those of another.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{Ending, Violation};
+use crate::client::internal::Audit;
+use crate::client::{Hold, Operation, Order, SeatName};
+use crate::history::Record;
+
+/// The sweep runs each second; the rest is for a leader that was just elected.
+pub const SWEEP_BOUND: TimeDelta = TimeDelta::seconds(3);
+
+/// By so much may the clocks of client and database differ (they share a machine).
+const CLOCKS: TimeDelta = TimeDelta::milliseconds(50);
+
+/// Seats that two have, and holds that outlived their expiry.
+#[must_use]
+pub fn check(history: &[Record], ending: &Ending) -> Vec<Violation> {
+    let Some(audit) = &ending.audit else {
+        return Vec::new();
+    };
+    let mut violations = two_orders_of_a_seat(audit);
+    violations.extend(two_tickets_of_a_seat(audit));
+    violations.extend(rows_that_disagree(audit));
+    violations.extend(overlapping_possession(history, audit));
+    violations.extend(stale_holds(audit));
+    violations
+}
+
+fn two_orders_of_a_seat(audit: &Audit) -> Vec<Violation> {
+    let mut owners: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+    for order in audit.orders.iter().filter(|order| order.state.has_seats()) {
+        for seat in &order.seat_ids {
+            owners.entry(*seat).or_default().push(order);
+        }
+    }
+    owners
+        .into_iter()
+        .filter(|(_, orders)| orders.len() > 1)
+        .map(|(seat, orders)| {
+            let violation = Violation::new(format!("seat {seat} has {} owners", orders.len()));
+            orders
+                .into_iter()
+                .fold(violation, |violation, order| violation.shown_by(order))
+        })
+        .collect()
+}
+
+fn two_tickets_of_a_seat(audit: &Audit) -> Vec<Violation> {
+    let mut live: BTreeMap<i64, Vec<_>> = BTreeMap::new();
+    for ticket in audit
+        .tickets
+        .iter()
+        .filter(|ticket| ticket.state != "cancelled")
+    {
+        live.entry(ticket.seat_id).or_default().push(ticket);
+    }
+    live.into_iter()
+        .filter(|(_, tickets)| tickets.len() > 1)
+        .map(|(seat, tickets)| {
+            let violation = Violation::new(format!("seat {seat} has {} tickets", tickets.len()));
+            tickets
+                .into_iter()
+                .fold(violation, |violation, ticket| violation.shown_by(ticket))
+        })
+        .collect()
+}
+
+/// A seat's own row must name the order that has it, and no other.
+fn rows_that_disagree(audit: &Audit) -> Vec<Violation> {
+    let mut owner: BTreeMap<i64, Uuid> = BTreeMap::new();
+    for order in audit.orders.iter().filter(|order| order.state.has_seats()) {
+        owner.extend(order.seat_ids.iter().map(|seat| (*seat, order.id)));
+    }
+    audit
+        .seats
+        .iter()
+        .filter(|seat| seat.order_id != owner.get(&seat.id).copied())
+        .map(|seat| {
+            let owner = owner.get(&seat.id);
+            Violation::new(format!(
+                "seat {} belongs to {owner:?} and says otherwise",
+                seat.id
+            ))
+            .shown_by(seat)
+        })
+        .collect()
+}
+
+fn stale_holds(audit: &Audit) -> Vec<Violation> {
+    let limit = audit.read_at - SWEEP_BOUND;
+    let stale = |until: Option<DateTime<Utc>>| until.is_some_and(|until| until < limit);
+    let seats = audit
+        .seats
+        .iter()
+        .filter(|seat| stale(seat.held_until))
+        .map(|seat| {
+            Violation::new(format!("seat {} is held by a hold that is over", seat.id))
+                .shown_by(seat)
+        });
+    let holds = audit
+        .holds
+        .iter()
+        .filter(|hold| hold.state == "active" && stale(Some(hold.expires_at)));
+    seats
+        .chain(holds.map(|hold| {
+            Violation::new(format!("hold {} outlived its expiry", hold.id)).shown_by(hold)
+        }))
+        .collect()
+}
+
+/// A time during which a hold, or the order made from it, certainly had its seats.
+struct Possession<'a> {
+    hold_id: Uuid,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    record: &'a Record,
+}
+
+fn overlapping_possession(history: &[Record], audit: &Audit) -> Vec<Violation> {
+    let mut by_seat: BTreeMap<SeatName, Vec<Possession>> = BTreeMap::new();
+    for (hold, from, record) in first_answers(history) {
+        let until = certainly_until(&hold, history, audit);
+        for seat in hold.seats {
+            by_seat.entry(seat.name).or_default().push(Possession {
+                hold_id: hold.id,
+                from,
+                until,
+                record,
+            });
+        }
+    }
+    let mut violations = Vec::new();
+    for (seat, mut possessions) in by_seat {
+        possessions.sort_by_key(|possession| possession.from);
+        let mut latest: Option<&Possession> = None;
+        for possession in &possessions {
+            if let Some(before) = latest
+                && possession.from + CLOCKS < before.until
+            {
+                violations.push(
+                    Violation::new(format!(
+                        "seat {seat} was with {} and {} at once",
+                        before.hold_id, possession.hold_id
+                    ))
+                    .shown_by(before.record)
+                    .shown_by(possession.record),
+                );
+            }
+            if latest.is_none_or(|before| before.until < possession.until) {
+                latest = Some(possession);
+            }
+        }
+    }
+    violations
+}
+
+/// Each acknowledged hold with the time of its first acknowledgement.
+fn first_answers(history: &[Record]) -> Vec<(Hold, DateTime<Utc>, &Record)> {
+    let mut first: BTreeMap<Uuid, (Hold, DateTime<Utc>, &Record)> = BTreeMap::new();
+    for record in history
+        .iter()
+        .filter(|record| record.operation == Operation::PlaceHold)
+    {
+        let Some(hold) = record.acknowledged::<Hold>() else {
+            continue;
+        };
+        let entry = first
+            .entry(hold.id)
+            .or_insert((hold, record.answered_at, record));
+        entry.1 = entry.1.min(record.answered_at);
+    }
+    first.into_values().collect()
+}
+
+fn certainly_until(hold: &Hold, history: &[Record], audit: &Audit) -> DateTime<Utc> {
+    let Some(order) = audit.orders.iter().find(|order| order.hold_id == hold.id) else {
+        let released = first_asked(history, Operation::ReleaseHold, hold.id);
+        return released.map_or(hold.expires_at, |asked| asked.min(hold.expires_at));
+    };
+    if let Some(asked) = first_asked(history, Operation::CancelOrder, order.id) {
+        return asked;
+    }
+    if order.state.has_seats() {
+        return DateTime::<Utc>::MAX_UTC;
+    }
+    // It expired by itself, at a time that only its customer's last look bounds from below.
+    history
+        .iter()
+        .filter(|record| {
+            record.operation == Operation::ReadOrder && record.subject == Some(order.id)
+        })
+        .filter(|record| {
+            record
+                .acknowledged::<Order>()
+                .is_some_and(|order| order.state.has_seats())
+        })
+        .map(|record| record.asked_at)
+        .max()
+        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+}
+
+fn first_asked(history: &[Record], operation: Operation, subject: Uuid) -> Option<DateTime<Utc>> {
+    history
+        .iter()
+        .filter(|record| record.operation == operation && record.subject == Some(subject))
+        .map(|record| record.asked_at)
+        .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+
+    #[test]
+    fn a_good_run_holds() {
+        let sample = Sample::good();
+        let violations = check(&sample.history, &sample.ending);
+        assert!(violations.is_empty(), "{violations:?}");
+    }
+
+    #[test]
+    fn a_seat_of_two_orders_is_found() {
+        let mut sample = Sample::good();
+        let (paid, other) = (sample.paid, sample.admitted);
+        let seat = sample.audit_order(paid).seat_ids[0];
+        sample.audit_order(other).seat_ids.push(seat);
+        assert!(!two_orders_of_a_seat(sample.audit()).is_empty());
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+    }
+
+    #[test]
+    fn a_seat_of_two_tickets_is_found() {
+        let mut sample = Sample::good();
+        let seat = sample.audit().tickets[0].seat_id;
+        sample.audit().tickets[1].seat_id = seat;
+        assert!(!two_tickets_of_a_seat(sample.audit()).is_empty());
+    }
+
+    #[test]
+    fn a_sold_seat_that_says_free_is_found() {
+        let mut sample = Sample::good();
+        for seat in &mut sample.audit().seats {
+            seat.order_id = None;
+        }
+        assert!(!rows_that_disagree(sample.audit()).is_empty());
+    }
+
+    #[test]
+    fn a_hold_that_outlived_its_expiry_is_found() {
+        let mut sample = Sample::good();
+        let over = sample.audit().read_at - TimeDelta::seconds(10);
+        let seat = &mut sample.audit().seats[3];
+        (seat.hold_id, seat.held_until) = (Some(Uuid::now_v7()), Some(over));
+        assert!(!stale_holds(sample.audit()).is_empty());
+    }
+
+    #[test]
+    fn the_same_seat_given_to_two_customers_at_once_is_found_in_the_history_alone() {
+        let mut sample = Sample::good();
+        let record = sample
+            .history
+            .iter()
+            .find(|r| r.operation == Operation::PlaceHold)
+            .unwrap();
+        let mut stolen = record.clone();
+        let mut hold: Hold = record.acknowledged().unwrap();
+        hold.id = Uuid::now_v7();
+        stolen.actor = Uuid::now_v7();
+        stolen.answered_at += TimeDelta::seconds(1);
+        stolen.outcome = crate::history::Outcome::Answered {
+            status: 201,
+            body: serde_json::to_value(hold).unwrap(),
+            replayed: false,
+        };
+        sample.history.push(stolen);
+        let audit = sample.audit().clone();
+        assert!(!overlapping_possession(&sample.history, &audit).is_empty());
+    }
+}

@@ -1,0 +1,316 @@
+//! One container of the project, and what may be done to it.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use bollard::Docker;
+use bollard::container::LogOutput;
+use bollard::exec::StartExecResults;
+use bollard::models::{
+    ContainerStateStatusEnum, ExecConfig, HealthStatusEnum, NetworkConnectRequest,
+    NetworkDisconnectRequest,
+};
+use bollard::query_parameters::{
+    InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder,
+    StartContainerOptions, StopContainerOptionsBuilder,
+};
+use futures_util::StreamExt;
+
+use super::project::PROJECT_LABEL;
+
+/// How long a command inside a container may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A container of the project.
+#[derive(Clone, Debug)]
+pub struct Container {
+    pub(super) engine: Docker,
+    pub(super) project: String,
+    pub(super) id: String,
+    /// The compose service it belongs to.
+    pub service: String,
+    /// Its number within the service.
+    pub number: u32,
+}
+
+/// How a container is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// Running (and not paused).
+    pub running: bool,
+    /// Paused.
+    pub paused: bool,
+    /// Healthy, where it has a health check.
+    pub healthy: Option<bool>,
+    /// Exit code, once it ended.
+    pub exit_code: i64,
+    /// Whether it is one that runs once and ends.
+    pub runs_once: bool,
+    /// Its address in the project's network.
+    pub address: Option<String>,
+}
+
+impl State {
+    /// Whether nothing has to be waited for.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.runs_once || (self.running && self.healthy != Some(false))
+    }
+}
+
+/// What a command inside a container printed.
+#[derive(Clone, Debug)]
+pub struct Printed {
+    /// Exit code.
+    pub exit_code: i64,
+    /// Standard output and error.
+    pub text: String,
+}
+
+impl Container {
+    /// Service and number, for messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.service, self.number)
+    }
+
+    /// What the process inside knows as its host name.
+    #[must_use]
+    pub fn host_name(&self) -> &str {
+        self.id.get(..12).unwrap_or(&self.id)
+    }
+
+    /// Refuses what does not belong to the project, whatever list it came from.
+    pub(super) async fn own(&self) -> anyhow::Result<&str> {
+        let inspected = self
+            .engine
+            .inspect_container(&self.id, None::<InspectContainerOptions>)
+            .await?;
+        let labels = inspected
+            .config
+            .and_then(|config| config.labels)
+            .unwrap_or_default();
+        if labels.get(PROJECT_LABEL) != Some(&self.project) {
+            bail!(
+                "{} does not belong to {}: it is left alone",
+                self.id,
+                self.project
+            );
+        }
+        Ok(&self.id)
+    }
+
+    /// How it is.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn state(&self) -> anyhow::Result<State> {
+        let inspected = self
+            .engine
+            .inspect_container(&self.id, None::<InspectContainerOptions>)
+            .await?;
+        let state = inspected.state.context("a container without a state")?;
+        let health = state.health.and_then(|health| health.status);
+        let restarts = inspected
+            .host_config
+            .and_then(|host| host.restart_policy)
+            .and_then(|policy| policy.name)
+            .is_some_and(|name| {
+                use bollard::models::RestartPolicyNameEnum as Name;
+                matches!(name, Name::ALWAYS | Name::UNLESS_STOPPED)
+            });
+        let address = inspected
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .and_then(|networks| {
+                networks
+                    .into_values()
+                    .find_map(|network| network.ip_address)
+            })
+            .filter(|address| !address.is_empty());
+        Ok(State {
+            running: state.status == Some(ContainerStateStatusEnum::RUNNING),
+            paused: state.paused == Some(true),
+            healthy: match health {
+                None | Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) => None,
+                Some(status) => Some(status == HealthStatusEnum::HEALTHY),
+            },
+            exit_code: state.exit_code.unwrap_or_default(),
+            runs_once: !restarts,
+            address,
+        })
+    }
+
+    /// Kills it (SIGKILL).
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn kill(&self) -> anyhow::Result<()> {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        let id = self.own().await?;
+        self.engine
+            .kill_container(id, Some(options))
+            .await
+            .with_context(|| self.name())
+    }
+
+    /// Asks it to stop (SIGTERM) and waits until it ended, at most `bound`; then it is killed.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn stop(&self, bound: Duration) -> anyhow::Result<()> {
+        let seconds = i32::try_from(bound.as_secs()).unwrap_or(10);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        let id = self.own().await?;
+        self.engine
+            .stop_container(id, Some(options))
+            .await
+            .with_context(|| self.name())
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn start(&self) -> anyhow::Result<()> {
+        let id = self.own().await?;
+        let options = None::<StartContainerOptions>;
+        self.engine
+            .start_container(id, options)
+            .await
+            .with_context(|| self.name())
+    }
+
+    /// Freezes it.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn pause(&self) -> anyhow::Result<()> {
+        let id = self.own().await?;
+        self.engine
+            .pause_container(id)
+            .await
+            .with_context(|| self.name())
+    }
+
+    /// Lets it run on.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn unpause(&self) -> anyhow::Result<()> {
+        let id = self.own().await?;
+        self.engine
+            .unpause_container(id)
+            .await
+            .with_context(|| self.name())
+    }
+
+    /// Cuts it off the network.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn disconnect(&self, network: &str) -> anyhow::Result<()> {
+        let container = self.own().await?.to_owned();
+        let request = NetworkDisconnectRequest {
+            container,
+            force: Some(true),
+        };
+        self.engine
+            .disconnect_network(network, request)
+            .await
+            .with_context(|| self.name())
+    }
+
+    /// Puts it back on the network, under its service's name.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn connect(&self, network: &str) -> anyhow::Result<()> {
+        let container = self.own().await?.to_owned();
+        let endpoint = bollard::models::EndpointSettings {
+            aliases: Some(vec![self.service.clone()]),
+            ..Default::default()
+        };
+        let request = NetworkConnectRequest {
+            container,
+            endpoint_config: Some(endpoint),
+        };
+        self.engine
+            .connect_network(network, request)
+            .await
+            .with_context(|| self.name())
+    }
+
+    /// Wakes, starts or reconnects it where that is needed.
+    pub(super) async fn restore(&self, network: &str) -> anyhow::Result<()> {
+        let state = self.state().await?;
+        if state.runs_once {
+            return Ok(());
+        }
+        if state.paused {
+            self.unpause().await?;
+        } else if !state.running {
+            self.start().await?;
+        } else if state.address.is_none() {
+            self.connect(network).await?;
+        }
+        Ok(())
+    }
+
+    /// What it logged since `since` (seconds since the epoch).
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub async fn logs(&self, since: i64) -> anyhow::Result<String> {
+        let since = i32::try_from(since).unwrap_or_default();
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .since(since)
+            .build();
+        let mut lines = self.engine.logs(&self.id, Some(options));
+        let mut text = String::new();
+        while let Some(line) = lines.next().await {
+            push(&mut text, &line?);
+        }
+        Ok(text)
+    }
+
+    /// Runs a command inside.
+    ///
+    /// # Errors
+    /// It is not the project's, the engine refuses, or the command takes too long.
+    pub async fn run(&self, command: &[&str]) -> anyhow::Result<Printed> {
+        let config = ExecConfig {
+            cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..Default::default()
+        };
+        let id = self.own().await?;
+        let exec = self.engine.create_exec(id, config).await?;
+        let mut text = String::new();
+        let reading = async {
+            if let StartExecResults::Attached { mut output, .. } =
+                self.engine.start_exec(&exec.id, None).await?
+            {
+                while let Some(line) = output.next().await {
+                    push(&mut text, &line?);
+                }
+            }
+            anyhow::Ok(())
+        };
+        tokio::time::timeout(COMMAND_TIMEOUT, reading)
+            .await
+            .with_context(|| format!("{command:?} in {} takes too long", self.name()))??;
+        let inspected = self.engine.inspect_exec(&exec.id).await?;
+        Ok(Printed {
+            exit_code: inspected.exit_code.unwrap_or(-1),
+            text,
+        })
+    }
+}
+
+fn push(text: &mut String, line: &LogOutput) {
+    text.push_str(&String::from_utf8_lossy(line.as_ref()));
+}

@@ -1,0 +1,12 @@
+//! Faults, made on real containers through the engine's API.
+//!
+//! Promises: nothing outside the one project that was named is ever touched (every action looks at
+//! the container's own labels first); every call has a time-out. What it leaves to others: healing
+//! (see [`Project::heal`], which a scenario calls before and after) and judging what came of it.
+
+mod container;
+mod project;
+mod twin;
+
+pub use container::{Container, Printed, State};
+pub use project::Project;

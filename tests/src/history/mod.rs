@@ -1,0 +1,178 @@
+//! What was asked and what was answered, with times, as clients saw it.
+//!
+//! Promises: every attempt is one [`Record`]; the history never grows over its bound (then it says
+//! that it is incomplete, and a run that overflowed it counts as failed); it can be written as
+//! JSON lines and read again; passwords and sessions never stand in it. What it leaves to others:
+//! any judgement (`checkers`).
+
+mod record;
+
+use std::io::{BufRead, Write};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use record::{Outcome, Record};
+
+/// Most records of a history: some 400 MB at worst, a tenth of it usually.
+pub const BOUND: usize = 400_000;
+
+type Watcher = Box<dyn Fn(&Record) + Send + Sync>;
+
+/// A bounded list of records that many customers write to.
+#[derive(Default)]
+pub struct History {
+    records: Mutex<Vec<Record>>,
+    dropped: AtomicU64,
+    watcher: Option<Watcher>,
+    keeps_nothing: bool,
+}
+
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("History")
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
+impl History {
+    /// An empty history.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A history that shows each record to `watcher` as it is written.
+    #[must_use]
+    pub fn watched(watcher: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+        Self {
+            watcher: Some(Box::new(watcher)),
+            ..Self::default()
+        }
+    }
+
+    /// A history that only shows records to `watcher` and keeps none: for crowds without an end.
+    #[must_use]
+    pub fn passing(watcher: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+        Self {
+            keeps_nothing: true,
+            ..Self::watched(watcher)
+        }
+    }
+
+    /// Writes one record down.
+    pub fn write(&self, record: Record) {
+        if let Some(watcher) = &self.watcher {
+            watcher(&record);
+        }
+        if self.keeps_nothing {
+            return;
+        }
+        let mut records = self
+            .records
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if records.len() < BOUND {
+            records.push(record);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many records did not fit.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// The records so far, in the order in which their answers came.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        self.records
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Writes the records as JSON lines.
+    ///
+    /// # Errors
+    /// The writer failed.
+    pub fn write_lines(&self, mut out: impl Write) -> std::io::Result<()> {
+        for record in self.records() {
+            serde_json::to_writer(&mut out, &record)?;
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    }
+}
+
+/// Reads records from JSON lines.
+///
+/// # Errors
+/// The reader failed, or a line is not a record.
+pub fn read_lines(lines: impl BufRead) -> std::io::Result<Vec<Record>> {
+    lines
+        .lines()
+        .map(|line| Ok(serde_json::from_str(&line?)?))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use chrono::Utc;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::client::{Answer, Ask, Operation};
+
+    fn answered(operation: Operation) -> Record {
+        let ask = Ask::post(operation, "/x")
+            .key("k")
+            .json(json!({"password": "hunter2"}));
+        let answer = Answer {
+            status: 201,
+            body: json!({"token": "t0ken"}),
+            ..Answer::default()
+        };
+        Record::new(
+            Uuid::nil(),
+            &ask,
+            0,
+            Utc::now(),
+            Duration::from_millis(3),
+            &Ok(answer),
+        )
+    }
+
+    #[test]
+    fn a_history_survives_being_written_and_read() {
+        let history = History::new();
+        history.write(answered(Operation::PlaceHold));
+        let mut text = Vec::new();
+        history.write_lines(&mut text).unwrap();
+        let again = read_lines(text.as_slice()).unwrap();
+        assert_eq!(again, history.records());
+    }
+
+    #[test]
+    fn passwords_and_sessions_never_stand_in_it() {
+        for operation in [Operation::SignUp, Operation::SignIn] {
+            let text = serde_json::to_string(&answered(operation)).unwrap();
+            assert!(
+                !text.contains("hunter2") && !text.contains("t0ken"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_endless_crowd_keeps_nothing() {
+        let history = History::passing(|_| {});
+        history.write(answered(Operation::PlaceHold));
+        assert!(history.records().is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The leading worker killed, stopped, and paused past its lease during a payout.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use chrono::{DateTime, TimeDelta, Utc};
+use messages::bank::Kind;
+use tests::client::catalog::NewEvent;
+use tests::client::internal::AuditSettlement;
+use tests::client::{Order, OrderState};
+use tests::crowd::visit::cards;
+
+use crate::stack::{Hall, Stack, eventually};
+
+/// What a measurement may be off by: reading clocks, the engine's own time to act.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// Orders a seat and tells how long after `since` a leader with a token above `token` sent its row.
+async fn first_effect(
+    hall: &Hall,
+    since: DateTime<Utc>,
+    token: i64,
+    bound: Duration,
+) -> anyhow::Result<(Order, Duration)> {
+    let order = hall.order(0, cards::FINE).await?;
+    let sent_at = eventually(
+        bound + Duration::from_secs(5),
+        "a new leader acts",
+        async || {
+            let rows = hall.payment_rows(order.id).await?;
+            let row = rows.first().context("the order has no row")?;
+            let new = row.fence_token.is_some_and(|by| by > token);
+            Ok(row.sent_at.filter(|_| new))
+        },
+    )
+    .await?;
+    Ok((order, (sent_at - since).to_std().unwrap_or_default()))
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn after_the_leader_is_killed_the_next_one_acts_within_lease_and_two_seconds()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let (leader, token) = stack.leading_worker().await?;
+    leader.kill().await?;
+    let bound = stack.lease + Duration::from_secs(2);
+    let (order, took) = first_effect(&hall, Utc::now(), token, bound).await?;
+    println!("killed: the next leader acted after {took:?}");
+    ensure!(took <= bound + SLACK, "it took {took:?}");
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(5))
+        .await?;
+    stack.project.heal(Duration::from_secs(30)).await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn after_the_leader_is_stopped_the_next_one_acts_within_a_second() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let (leader, token) = stack.leading_worker().await?;
+    let since = Utc::now();
+    let stopping = tokio::spawn({
+        let leader = leader.clone();
+        async move { leader.stop(Duration::from_secs(10)).await }
+    });
+    let (order, took) = first_effect(&hall, since, token, Duration::from_secs(1)).await?;
+    println!("stopped: the next leader acted after {took:?}");
+    stopping.await??;
+    ensure!(
+        leader.state().await?.exit_code == 0,
+        "it did not stop in time"
+    );
+    ensure!(took <= Duration::from_secs(1) + SLACK, "it took {took:?}");
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(5))
+        .await?;
+    stack.project.heal(Duration::from_secs(30)).await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn the_leader_and_the_leader_of_etcd_may_be_killed_at_once() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let (leader, token) = stack.leading_worker().await?;
+    let etcd = etcd_leader(&stack).await?;
+    tokio::try_join!(leader.kill(), etcd.kill())?;
+    let bound = stack.lease * 2 + Duration::from_secs(4);
+    let (order, took) = first_effect(&hall, Utc::now(), token, bound).await?;
+    println!("killed with etcd's leader: the next leader acted after {took:?}");
+    ensure!(took <= bound + SLACK, "it took {took:?}");
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(5))
+        .await?;
+    stack.project.heal(Duration::from_secs(30)).await?;
+    hall.every_promise_held().await
+}
+
+/// The member that leads etcd itself, as a member says.
+pub async fn etcd_leader(stack: &Stack) -> anyhow::Result<tests::faults::Container> {
+    for number in 1..=3 {
+        let member = stack.project.one(&format!("etcd-{number}")).await?;
+        let address = member
+            .state()
+            .await?
+            .address
+            .context("etcd has no address")?;
+        let status = stack
+            .door
+            .http()
+            .post(format!("http://{address}:2379/v3/maintenance/status"))
+            .json(&serde_json::json!({}))
+            .send()
+            .await?;
+        let status: serde_json::Value = status.error_for_status()?.json().await?;
+        if status["header"]["member_id"] == status["leader"] {
+            return Ok(member);
+        }
+    }
+    anyhow::bail!("no member of etcd says that it leads")
+}
+
+/// A settlement of the event that is recorded and not yet paid.
+async fn due_settlement(hall: &Hall) -> anyhow::Result<AuditSettlement> {
+    let bound = hall.stack.settlement * 2 + Duration::from_secs(5);
+    eventually(bound, "a settlement is due", async || {
+        let audit = hall.audit().await?;
+        Ok(audit
+            .settlements
+            .into_iter()
+            .find(|settlement| settlement.state == "due"))
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_leader_paused_in_a_payout_past_its_lease_is_refused_by_its_token_when_it_wakes()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let mut event = NewEvent::with_seats("A slow payout", 20);
+    event.payout_account = cards::VERY_SLOW.to_owned();
+    let hall = stack.hall_of(event, 1).await?;
+    let order = hall.order(0, cards::FINE).await?;
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
+        .await?;
+
+    let due = due_settlement(&hall).await?;
+    // Its payout is asked for within a moment, and takes the bank eight seconds.
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let (paused, token) = stack.leading_worker().await?;
+    ensure!(
+        token == due.fence_token,
+        "another leader recorded it: try again"
+    );
+    let series = r#"leader_fence_refusals_total{task="settle"}"#;
+    let refusals = stack.metric(&paused, series).await?;
+    ensure!(
+        stack.bank.movements_for(due.id).await?.is_empty(),
+        "the payout was too quick"
+    );
+    paused.pause().await?;
+
+    // The next leader pays it, with the same key and a greater token.
+    let paid = eventually(
+        Duration::from_secs(25),
+        "the next leader pays",
+        async || {
+            let audit = hall.audit().await?;
+            let paid = |one: &AuditSettlement| one.id == due.id && one.state == "paid";
+            Ok(audit.settlements.into_iter().find(paid))
+        },
+    )
+    .await;
+    paused.unpause().await?;
+    let paid = paid?;
+    ensure!(
+        paid.paid_fence_token.is_some_and(|by| by > token),
+        "paid under {paid:?}"
+    );
+
+    // The one that slept finds the bank's answer on its connection, tries to record it, and is
+    // refused by the token.
+    eventually(
+        Duration::from_secs(10),
+        "the late write is refused by the token",
+        async || Ok((stack.metric(&paused, series).await? > refusals).then_some(())),
+    )
+    .await?;
+    let since = (Utc::now() - TimeDelta::seconds(15)).timestamp();
+    let log = paused.logs(since).await?;
+    ensure!(
+        log.contains("refused by the fencing token"),
+        "the log says nothing of it"
+    );
+    let leader = stack.leader().await?.leader.context("nobody leads")?;
+    ensure!(
+        leader.name != paused.host_name() && leader.token > token,
+        "{leader:?} leads"
+    );
+
+    let payouts = stack.bank.movements_for(due.id).await?;
+    ensure!(
+        payouts.len() == 1 && payouts[0].kind == Kind::Payout,
+        "{payouts:?}"
+    );
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_leader_killed_in_a_payout_leaves_it_to_the_next_and_it_is_paid_once()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let mut event = NewEvent::with_seats("A slow payout", 20);
+    event.payout_account = cards::VERY_SLOW.to_owned();
+    let hall = stack.hall_of(event, 1).await?;
+    let order = hall.order(0, cards::FINE).await?;
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
+        .await?;
+    let due = due_settlement(&hall).await?;
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    let (leader, _) = stack.leading_worker().await?;
+    leader.kill().await?;
+    eventually(
+        Duration::from_secs(30),
+        "the payout is recorded",
+        async || {
+            let audit = hall.audit().await?;
+            Ok(audit
+                .settlements
+                .iter()
+                .any(|s| s.id == due.id && s.state == "paid")
+                .then_some(()))
+        },
+    )
+    .await?;
+    ensure!(stack.bank.movements_for(due.id).await?.len() == 1);
+    stack.project.heal(Duration::from_secs(30)).await?;
+    hall.every_promise_held().await
+}

@@ -1,0 +1,25 @@
+//! Scenarios on the running test stack: each test's name is the promise that it checks.
+//!
+//! They need the stack, the engine's socket, and to run one after another, because they make
+//! faults; so they are ignored unless asked for, as `make test` does:
+//! `cargo test --package tests --test scenarios -- --include-ignored --test-threads=1`.
+//!
+//! Each begins by healing what an earlier one may have left behind, and most end with all checkers
+//! over their own history.
+
+mod bad_input;
+mod cards;
+mod dashboards;
+mod dead_letters;
+mod expiry;
+mod keys;
+mod leader;
+mod lost_answers;
+mod payments;
+mod proxy;
+mod purchase;
+mod queue_lost;
+mod races;
+mod stack;
+mod stops;
+mod stores;

@@ -1,0 +1,242 @@
+//! The parts below killed: what has a replica is back by itself, what stands alone answers an
+//! honest 503 and is back soon after it was started again.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use tests::client::booking::Wanted;
+use tests::client::{Budget, Failure, OrderState};
+use tests::crowd::visit::cards;
+
+use crate::leader::etcd_leader;
+use crate::stack::{Hall, Stack, eventually};
+
+/// A hold, an order and its payment, each asked for once and then with retries within `bound`.
+async fn purchase_within(hall: &Hall, number: usize, bound: Duration) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let client = hall.customers[number].clone();
+    let client = client.with_budget(Budget {
+        attempts: 50,
+        time: bound,
+    });
+    let hold = client.hold(hall.event_id, &Wanted::Best(1)).await?;
+    let order = client.order(hold.id, cards::FINE).await?;
+    let rest = bound.saturating_sub(began.elapsed());
+    hall.until(number, order.id, OrderState::Paid, rest).await?;
+    Ok(began.elapsed())
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn purchases_go_on_when_a_member_of_etcd_is_killed() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let (_, token) = stack.leading_worker().await?;
+    let member = etcd_leader(&stack).await?;
+    member.kill().await?;
+    for _ in 0..3 {
+        let took = purchase_within(&hall, 0, Duration::from_secs(4)).await?;
+        println!("{} is dead: a purchase took {took:?}", member.name());
+    }
+    member.start().await?;
+    stack.project.heal(Duration::from_secs(30)).await?;
+    ensure!(
+        stack.leading_worker().await?.1 == token,
+        "the leader changed"
+    );
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn orders_are_accepted_without_a_majority_of_etcd_and_are_paid_once_it_is_back()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let members = [
+        stack.project.one("etcd-1").await?,
+        stack.project.one("etcd-2").await?,
+    ];
+    for member in &members {
+        member.kill().await?;
+    }
+    tokio::time::sleep(stack.lease + Duration::from_secs(1)).await;
+    let order = hall.order(0, cards::FINE).await?;
+    let visitor = stack.visitor();
+    let status = visitor.worker_status().await?;
+    ensure!(
+        !status.leading,
+        "{status:?} leads although etcd has no majority"
+    );
+    members[0].start().await?;
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(25))
+        .await?;
+    stack.project.heal(Duration::from_secs(30)).await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn orders_wait_for_a_bank_that_was_killed_and_are_paid_once_it_is_back() -> anyhow::Result<()>
+{
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let bank = stack.project.one("bank").await?;
+    bank.kill().await?;
+    let mut orders = Vec::new();
+    for _ in 0..4 {
+        orders.push(hall.order(0, cards::FINE).await?);
+    }
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    for order in &orders {
+        let order = hall.customers[0].read_order(order.id).await?;
+        ensure!(order.state == OrderState::Pending, "{order:?}");
+    }
+    bank.start().await?;
+    let back = Instant::now();
+    for order in &orders {
+        hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
+            .await?;
+    }
+    println!("the bank is back: all were paid after {:?}", back.elapsed());
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn reads_and_purchases_go_on_without_the_cache() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let cache = stack.project.one("cache").await?;
+    cache.kill().await?;
+    let ann = hall.customers[0].clone().with_budget(Budget::ONCE);
+    for _ in 0..5 {
+        let began = Instant::now();
+        ann.event(hall.event_id).await?;
+        ann.events_in("Salzburg", 5).await?;
+        ann.seat_map(hall.event_id).await?;
+        ensure!(
+            began.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+    purchase_within(&hall, 0, Duration::from_secs(5)).await?;
+    cache.start().await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_killed_replica_costs_two_seconds_at_most_and_no_read() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(40, 1).await?;
+    let ann = hall.customers[0].clone();
+    let once = ann.clone().with_budget(Budget::ONCE);
+    for service in ["catalog", "identity", "booking"] {
+        let replica = stack.project.one(service).await?;
+        replica.kill().await?;
+        let began = Instant::now();
+        let mut last_failure = None;
+        let mut reads = 0_u32;
+        while began.elapsed() < Duration::from_secs(4) {
+            let round = async {
+                once.event(hall.event_id).await?;
+                once.me().await?;
+                once.availability(hall.event_id).await?;
+                Ok::<_, Failure>(())
+            };
+            reads += 3;
+            if let Err(failure) = round.await {
+                println!("{service} is dead for {:?}: {failure}", began.elapsed());
+                last_failure = Some(began.elapsed());
+                // One retry repairs it.
+                once.event(hall.event_id).await?;
+                once.me().await?;
+                once.availability(hall.event_id).await?;
+            }
+        }
+        println!(
+            "{}: {reads} reads, last failure {last_failure:?}",
+            replica.name()
+        );
+        ensure!(
+            last_failure.is_none_or(|at| at < Duration::from_secs(2)),
+            "{last_failure:?}"
+        );
+        let took = purchase_within(&hall, 0, Duration::from_secs(5)).await?;
+        println!("{} is dead: a purchase took {took:?}", replica.name());
+        replica.start().await?;
+        stack.project.heal(Duration::from_secs(30)).await?;
+    }
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_part_that_stands_alone_is_missed_honestly_and_is_back_within_ten_seconds()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(40, 1).await?;
+    let once = hall.customers[0].clone().with_budget(Budget::ONCE);
+    for service in ["postgres", "redis", "nginx"] {
+        let part = stack.project.one(service).await?;
+        part.kill().await?;
+        let began = Instant::now();
+        let hold = once.hold(hall.event_id, &Wanted::Best(1)).await;
+        let took = began.elapsed();
+        match (service, &hold) {
+            ("nginx", Err(Failure::NoAnswer(_))) => {}
+            // Sessions that identity checked a moment ago may still be good.
+            ("redis", Ok(_)) => {}
+            (_, Err(Failure::Refused(answer))) if answer.status == 503 => {
+                ensure!(answer.retry_after.is_some(), "{service}: no Retry-After");
+            }
+            (_, other) => anyhow::bail!("without {service}: {other:?}"),
+        }
+        ensure!(
+            took < Duration::from_secs(10),
+            "without {service} an answer took {took:?}"
+        );
+        part.start().await?;
+        let began = Instant::now();
+        eventually(Duration::from_secs(15), "a purchase succeeds", async || {
+            let rest = Duration::from_secs(15).saturating_sub(began.elapsed());
+            Ok(purchase_within(&hall, 0, rest).await.ok())
+        })
+        .await?;
+        let back = began.elapsed();
+        println!("{service} was started again: a purchase succeeded after {back:?}");
+        ensure!(back <= Duration::from_secs(10), "{service}: {back:?}");
+        stack.project.heal(Duration::from_secs(40)).await?;
+    }
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn events_are_back_ten_seconds_after_the_document_store_is_started_again()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let store = stack.project.one("dynamodb").await?;
+    store.kill().await?;
+    // Who has the event's id goes on buying.
+    purchase_within(&hall, 0, Duration::from_secs(5)).await?;
+    store.start().await?;
+    let began = Instant::now();
+    let client = hall.organiser.client.clone();
+    eventually(
+        Duration::from_secs(20),
+        "events can be made again",
+        async || {
+            let event = tests::client::catalog::NewEvent::with_seats("After the kill", 10);
+            Ok(client.open_event(&event).await.ok())
+        },
+    )
+    .await?;
+    let back = began.elapsed();
+    println!("dynamodb was started again: an event was made after {back:?}");
+    ensure!(back <= Duration::from_secs(10), "{back:?}");
+    hall.every_promise_held().await
+}
