@@ -7,10 +7,12 @@
 //! - was sent longer ago than the back-off allows (the first time [`Pace::resend`], then doubling,
 //!   at most [`MAX_BACK_OFF`]), or
 //! - was sent before the queue that stands there now was made: the queue was lost, or
-//! - was sent in an earlier leader's term and not delivered within [`TAKE_OVER`]: that leader may
-//!   have died between the mark and the send.
+//! - was among the last that an earlier leader marked, and was not delivered within [`TAKE_OVER`]:
+//!   that leader may have died between the mark and the send.
 //!
-//! A row sent twice has one effect, so a send too many only costs time.
+//! A row sent twice has one effect, so a send too many only costs time. A backlog must not make
+//! more of it, though: [`on_their_way`] tells a relay whether the queue holds a message for each
+//! row that was sent, in which case nothing is missing and it may set a longer pace.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -26,8 +28,11 @@ use crate::delivery::parse_kind;
 /// The longest time between two sends of an undelivered row.
 pub const MAX_BACK_OFF: Duration = Duration::from_secs(60);
 
-/// How long a new leader gives the rows that its predecessors sent.
+/// How long a new leader gives the rows that its predecessor marked last.
 pub const TAKE_OVER: Duration = Duration::from_secs(2);
+
+/// What counts as marked last: more than one batch, for the queue may have been slow to take it.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Most rows that are marked at once.
 pub const BATCH: i64 = 100;
@@ -39,6 +44,8 @@ pub struct Pace {
     pub resend: Duration,
     /// When the queue was made; what was sent before is lost.
     pub queue_created_at: DateTime<Utc>,
+    /// Since when the rows of an earlier leader are in doubt: [`former_since`].
+    pub former_since: Option<DateTime<Utc>>,
 }
 
 /// A row that was marked as sent and now has to be sent.
@@ -70,6 +77,46 @@ pub async fn anything_undelivered(
     .await
 }
 
+/// How many rows were sent and have no recorded effect yet. If the queue holds as many messages,
+/// none is missing.
+///
+/// # Errors
+/// The database refused or was away.
+pub async fn on_their_way(
+    database: impl PgExecutor<'_>,
+    destination: Destination,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM outbox
+        WHERE destination = $1 AND delivered_at IS NULL AND dead_at IS NULL
+            AND sent_at IS NOT NULL"#,
+        destination.as_str(),
+    )
+    .fetch_one(database)
+    .await
+}
+
+/// Since when rows that earlier leaders marked may not have been sent; to be asked once, at the
+/// beginning of the term with this token.
+///
+/// # Errors
+/// The database refused or was away.
+pub async fn former_since(
+    database: impl PgExecutor<'_>,
+    destination: Destination,
+    token: i64,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "SELECT max(sent_at) - make_interval(secs => $3) FROM outbox
+        WHERE destination = $1 AND delivered_at IS NULL AND dead_at IS NULL AND fence_token < $2",
+        destination.as_str(),
+        token,
+        LAST.as_secs_f64(),
+    )
+    .fetch_one(database)
+    .await
+}
+
 /// Marks up to [`BATCH`] due rows as sent by the leader with this token, oldest first. The caller
 /// checks the token in the same transaction.
 ///
@@ -90,7 +137,8 @@ pub async fn mark(
                     OR sent_at < clock_timestamp() - make_interval(secs => least(
                         $4 * 2 ^ least(greatest(sends - redriven_sends, 1) - 1, 16), $5))
                     OR (fence_token < $2
-                        AND sent_at < clock_timestamp() - make_interval(secs => $6)))
+                        AND sent_at < clock_timestamp() - make_interval(secs => $6)
+                        AND sent_at > $8))
                 AND NOT EXISTS (
                     SELECT FROM outbox lower
                     WHERE lower.destination = candidate.destination
@@ -110,6 +158,7 @@ pub async fn mark(
         MAX_BACK_OFF.as_secs_f64(),
         TAKE_OVER.as_secs_f64(),
         BATCH,
+        pace.former_since,
     )
     .fetch_all(tx)
     .await?;
@@ -151,6 +200,13 @@ pub async fn take_back(tx: &mut PgConnection, failed: &[&Marked]) -> Result<u64,
     .execute(tx)
     .await?;
     Ok(taken_back.rows_affected())
+}
+
+/// Shows the counts of a destination before there is anything to count.
+pub fn show(destination: Destination) {
+    for result in ["first", "again", "failed"] {
+        SENDS.with_label_values(&[destination.as_str(), result]);
+    }
 }
 
 /// Counts a row that was sent, or could not be.

@@ -1,4 +1,5 @@
 //! The outbox on a real Postgres, with the migrations of the service that owns the table.
+#![allow(clippy::unwrap_used)] // a test's helpers may panic, too
 
 use std::time::Duration;
 
@@ -18,13 +19,19 @@ const NONE: [Uuid; 0] = [];
 
 async fn write(pool: &PgPool, group: Uuid, kind: Kind) -> Uuid {
     let mut tx = pool.begin().await.unwrap();
-    let id = append(&mut tx, TO, group, kind, Some("00-trace")).await.unwrap();
+    let id = append(&mut tx, TO, group, kind, Some("00-trace"))
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     id
 }
 
 fn pace(queue_created_at: DateTime<Utc>) -> Pace {
-    Pace { resend: Duration::from_secs(10), queue_created_at }
+    Pace {
+        resend: Duration::from_secs(10),
+        queue_created_at,
+        former_since: None,
+    }
 }
 
 /// The queue has been there for long.
@@ -40,7 +47,11 @@ async fn mark_with(pool: &PgPool, token: i64, pace: Pace) -> Vec<Marked> {
 }
 
 async fn mark(pool: &PgPool) -> Vec<Uuid> {
-    mark_with(pool, 1, old_queue()).await.iter().map(|row| row.pointer.row_id).collect()
+    mark_with(pool, 1, old_queue())
+        .await
+        .iter()
+        .map(|row| row.pointer.row_id)
+        .collect()
 }
 
 async fn deliver(pool: &PgPool, id: Uuid) -> Result<(), Stale> {
@@ -64,7 +75,9 @@ async fn numbers_have_no_gaps_whatever_is_rolled_back(pool: PgPool) {
     let group = Uuid::now_v7();
     for commit in [true, false, true, false, false, true] {
         let mut tx = pool.begin().await.unwrap();
-        append(&mut tx, TO, group, Kind::Charge, None).await.unwrap();
+        append(&mut tx, TO, group, Kind::Charge, None)
+            .await
+            .unwrap();
         if commit {
             tx.commit().await.unwrap();
         }
@@ -100,10 +113,15 @@ async fn a_message_says_what_stands_in_its_row(pool: PgPool) {
     assert_eq!(marked.deduplication_id, format!("{id}-1"));
     let pointer = marked.pointer;
     assert_eq!((pointer.row_id, pointer.group_id), (id, group));
-    assert_eq!((pointer.sequence, pointer.kind, pointer.send), (1, Kind::Charge, 1));
+    assert_eq!(
+        (pointer.sequence, pointer.kind, pointer.send),
+        (1, Kind::Charge, 1)
+    );
     assert_eq!(pointer.traceparent.as_deref(), Some("00-trace"));
-    let token: i64 =
-        sqlx::query_scalar("SELECT fence_token FROM outbox").fetch_one(&pool).await.unwrap();
+    let token: i64 = sqlx::query_scalar("SELECT fence_token FROM outbox")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(token, 7);
 }
 
@@ -128,14 +146,38 @@ async fn what_was_sent_to_a_queue_that_is_lost_is_due_at_once(pool: PgPool) {
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn a_new_leader_soon_sends_again_what_a_former_one_may_not_have_sent(pool: PgPool) {
+    let long_ago = write(&pool, Uuid::now_v7(), Kind::Charge).await;
+    assert_eq!(mark(&pool).await, [long_ago]);
+    age(&pool, 3).await;
     let id = write(&pool, Uuid::now_v7(), Kind::Charge).await;
     assert_eq!(mark(&pool).await, [id]);
-    assert_eq!(mark_with(&pool, 2, old_queue()).await.len(), 0);
+    assert_eq!(relay::former_since(&pool, TO, 1).await.unwrap(), None);
+    let in_doubt = |former_since| Pace {
+        former_since,
+        ..old_queue()
+    };
+    let since = relay::former_since(&pool, TO, 2).await.unwrap();
+    assert!(mark_with(&pool, 2, in_doubt(since)).await.is_empty());
     age(&pool, 3).await;
-    assert_eq!(mark(&pool).await, NONE, "the same leader knows that it was sent");
-    assert_eq!(mark_with(&pool, 2, old_queue()).await.len(), 1);
+    let since = since.map(|since| since - TimeDelta::seconds(3));
+    assert_eq!(
+        mark(&pool).await,
+        NONE,
+        "the same leader knows that it was sent"
+    );
+    let again = mark_with(&pool, 2, in_doubt(since)).await;
+    assert_eq!(
+        again
+            .iter()
+            .map(|row| row.pointer.row_id)
+            .collect::<Vec<_>>(),
+        [id]
+    );
     age(&pool, 3).await;
-    assert_eq!(mark_with(&pool, 2, old_queue()).await.len(), 0, "once a term");
+    assert!(
+        mark_with(&pool, 2, in_doubt(since)).await.is_empty(),
+        "once a term"
+    );
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
@@ -143,9 +185,19 @@ async fn a_row_whose_send_failed_is_due_unless_it_was_sent_again(pool: PgPool) {
     let id = write(&pool, Uuid::now_v7(), Kind::Charge).await;
     let failed = mark_with(&pool, 1, old_queue()).await;
     let mut connection = pool.acquire().await.unwrap();
-    assert_eq!(relay::take_back(&mut connection, &[&failed[0]]).await.unwrap(), 1);
+    assert_eq!(
+        relay::take_back(&mut connection, &[&failed[0]])
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(mark(&pool).await, [id]);
-    assert_eq!(relay::take_back(&mut connection, &[&failed[0]]).await.unwrap(), 0);
+    assert_eq!(
+        relay::take_back(&mut connection, &[&failed[0]])
+            .await
+            .unwrap(),
+        0
+    );
     assert_eq!(mark(&pool).await, NONE);
 }
 
@@ -167,8 +219,14 @@ async fn a_dead_row_blocks_its_group_and_redrive_clears_all_of_it(pool: PgPool) 
     let first = write(&pool, group, Kind::Charge).await;
     mark(&pool).await;
     let mut connection = pool.acquire().await.unwrap();
-    assert_eq!(dead::mark(&mut connection, first, 1).await.unwrap(), Letter::Kills);
-    assert_eq!(dead::mark(&mut connection, first, 1).await.unwrap(), Letter::Known);
+    assert_eq!(
+        dead::mark(&mut connection, first, 1).await.unwrap(),
+        Letter::Kills
+    );
+    assert_eq!(
+        dead::mark(&mut connection, first, 1).await.unwrap(),
+        Letter::Known
+    );
     assert!(!dead::any_follower(&pool, TO).await.unwrap());
     let second = write(&pool, group, Kind::Refund).await;
     let third = write(&pool, other, Kind::Charge).await;
@@ -178,25 +236,51 @@ async fn a_dead_row_blocks_its_group_and_redrive_clears_all_of_it(pool: PgPool) 
     assert!(dead::any_follower(&pool, TO).await.unwrap());
     assert_eq!(dead::mark_followers(&mut connection, TO).await.unwrap(), 1);
     let rows = dead::list(&pool, Some(TO), 10).await.unwrap();
-    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [first, second]);
+    assert_eq!(
+        rows.iter().map(|row| row.id).collect::<Vec<_>>(),
+        [first, second]
+    );
     let counts = backlog::read(&pool, TO).await.unwrap();
     assert_eq!((counts.undelivered, counts.dead), (1, 2));
 
-    assert_eq!(dead::redrive(&pool, second).await.unwrap(), 2, "any row of the group will do");
+    assert_eq!(
+        dead::redrive(&pool, second).await.unwrap(),
+        2,
+        "any row of the group will do"
+    );
     assert!(dead::list(&pool, None, 10).await.unwrap().is_empty());
-    assert_eq!(dead::mark(&mut connection, first, 1).await.unwrap(), Letter::History);
+    assert_eq!(
+        dead::mark(&mut connection, first, 1).await.unwrap(),
+        Letter::History
+    );
     assert_eq!(mark(&pool).await, [first]);
-    assert_eq!(dead::mark(&mut connection, first, 2).await.unwrap(), Letter::Kills);
+    assert_eq!(
+        dead::mark(&mut connection, first, 2).await.unwrap(),
+        Letter::Kills
+    );
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
 async fn delivered_rows_are_pruned_when_they_are_old(pool: PgPool) {
-    let ids = [write(&pool, Uuid::now_v7(), Kind::Charge).await, Uuid::nil()];
+    let ids = [
+        write(&pool, Uuid::now_v7(), Kind::Charge).await,
+        Uuid::nil(),
+    ];
     write(&pool, Uuid::now_v7(), Kind::Charge).await;
     deliver(&pool, ids[0]).await.unwrap();
     let mut connection = pool.acquire().await.unwrap();
-    assert_eq!(outbox::prune(&mut connection, Duration::from_secs(60), 10).await.unwrap(), 0);
-    assert_eq!(outbox::prune(&mut connection, Duration::ZERO, 10).await.unwrap(), 1);
+    assert_eq!(
+        outbox::prune(&mut connection, Duration::from_secs(60), 10)
+            .await
+            .unwrap(),
+        0
+    );
+    assert_eq!(
+        outbox::prune(&mut connection, Duration::ZERO, 10)
+            .await
+            .unwrap(),
+        1
+    );
     assert_eq!(backlog::read(&pool, TO).await.unwrap().undelivered, 1);
 }
 
@@ -218,7 +302,10 @@ async fn effects_come_once_and_in_order_whatever_the_queue_does(pool: PgPool) {
             5 => {
                 // The queue is lost with all that is on it.
                 queue.clear();
-                sqlx::query("UPDATE outbox SET sent_at = NULL").execute(&pool).await.unwrap();
+                sqlx::query("UPDATE outbox SET sent_at = NULL")
+                    .execute(&pool)
+                    .await
+                    .unwrap();
             }
             _ if !queue.is_empty() => {
                 let which = random.random_range(0..queue.len());
@@ -241,11 +328,16 @@ async fn effects_come_once_and_in_order_whatever_the_queue_does(pool: PgPool) {
             }
         }
     }
-    let written: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&pool).await.unwrap();
+    let written: i64 = sqlx::query_scalar("SELECT count(*) FROM outbox")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
     assert_eq!(effects.len(), usize::try_from(written).unwrap());
     for group in groups {
-        let own = effects.iter().filter(|(of, _)| *of == group).map(|(_, sequence)| *sequence);
+        let own = effects
+            .iter()
+            .filter(|(of, _)| *of == group)
+            .map(|(_, sequence)| *sequence);
         assert!(own.clone().eq(1..=i64::try_from(own.count()).unwrap()));
     }
 }

@@ -17,7 +17,7 @@ use crate::event::{Event, EventPage, EventSummary};
 use crate::item::{self, Item, number, text};
 use crate::{failure, keys, table};
 
-/// How long an event is still listed after it began.
+/// How long an event can still be found in lists after it began.
 pub const LISTED_AFTER_START: TimeDelta = TimeDelta::days(1);
 
 /// The table of events.
@@ -242,7 +242,7 @@ impl Events {
     /// out.
     ///
     /// # Errors
-    /// The store does not answer.
+    /// The store does not answer, or not for all of them.
     pub async fn summaries(&self, ids: &[Uuid]) -> Result<Vec<EventSummary>, Problem> {
         if ids.is_empty() {
             return Ok(Vec::new());
@@ -252,6 +252,7 @@ impl Events {
             .map(|id| Item::from([("pk".to_owned(), text(item::event_key(*id)))]));
         let wish = KeysAndAttributes::builder()
             .set_keys(Some(keys.collect()))
+            .consistent_read(true)
             .build();
         let answer = self
             .client
@@ -260,6 +261,10 @@ impl Events {
             .send()
             .await
             .map_err(failure::of)?;
+        // What was left over is not what is missing.
+        if answer.unprocessed_keys.is_some_and(|left| !left.is_empty()) {
+            return Err(Problem::unavailable("the store of events"));
+        }
         let items = answer
             .responses
             .and_then(|mut tables| tables.remove(&self.table));

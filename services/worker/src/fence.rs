@@ -87,6 +87,11 @@ pub async fn store(tx: &mut PgConnection, task: &str, token: i64) -> Result<(), 
     Ok(())
 }
 
+/// Shows the count of refusals of `task` before there is one.
+pub fn show(task: &'static str) {
+    REFUSALS.with_label_values(&[task]);
+}
+
 /// Counts and logs that `task` was refused.
 pub fn refused(task: &'static str, token: i64) {
     REFUSALS.with_label_values(&[task]).inc();

@@ -14,6 +14,7 @@ pub mod dead_letters;
 pub mod fence;
 pub mod ledger;
 mod office;
+mod patience;
 pub mod payments;
 pub mod routes;
 mod schema;
@@ -65,7 +66,7 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors
     let bank = Arc::new(bank::Bank::new(&settings.bank_url, bank_key, stop.clone())?);
 
     let card_within = Duration::from_secs(settings.hold_seconds);
-    let payments = Payments::new(pool.clone(), bank.clone(), card_within);
+    let payments = Payments::new(pool.clone(), bank.clone(), card_within, stop.clone());
     consume(
         &process,
         &settings,
@@ -76,7 +77,7 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors
             async move { payments.consume(&pointer).await }
         },
     );
-    let tickets = Tickets::new(pool.clone(), key);
+    let tickets = Tickets::new(pool.clone(), key, stop);
     consume(
         &process,
         &settings,

@@ -170,7 +170,10 @@ fn effects_after_the_term(audit: &Audit) -> Vec<Violation> {
         }
     }
     for task in &audit.tasks {
-        if late(task.last_effect_at, task.fence_token) {
+        if task
+            .last_effect_at
+            .is_some_and(|at| late(at, task.fence_token))
+        {
             violations
                 .push(Violation::new("a task took effect after its leader's term").shown_by(task));
         }

@@ -294,7 +294,7 @@ impl Sample {
             task,
             fence_token: 2,
             runs: 1,
-            last_effect_at: now,
+            last_effect_at: Some(now),
         });
         self.ending.outbox = Some(Outbox {
             undelivered: 0,

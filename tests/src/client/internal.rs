@@ -145,7 +145,7 @@ pub struct AuditTask {
     pub task: String,
     pub fence_token: i64,
     pub runs: i64,
-    pub last_effect_at: DateTime<Utc>,
+    pub last_effect_at: Option<DateTime<Utc>>,
 }
 
 /// What the ledger of the whole system comes to.

@@ -59,6 +59,10 @@ impl Project {
             labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
             host_config: Some(HostConfig {
                 binds: Some(read_only(host.binds.unwrap_or_default())),
+                mounts: host.mounts.map(|mut mounts| {
+                    mounts.retain(|mount| mount.read_only == Some(true));
+                    mounts
+                }),
                 memory: host.memory,
                 readonly_rootfs: host.readonly_rootfs,
                 cap_drop: host.cap_drop,

@@ -123,7 +123,10 @@ async fn a_member_that_hangs_costs_no_term_and_not_the_view() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_of_etcd_away_and_back_is_survived() {
     let (election, book) = (fresh(), Book::default());
-    let manner = Manner::default();
+    let manner = Manner {
+        linger: SECOND / 2,
+        ..Manner::default()
+    };
     let wire = Wire::to(&endpoints()[0]).await;
     let through = std::slice::from_ref(&wire.url);
     let one = Candidate::stands("one", election, through, &book, manner).await;
@@ -133,8 +136,14 @@ async fn all_of_etcd_away_and_back_is_survived() {
     timeout(manner.lease, one.term().ended())
         .await
         .expect("it ends within the lease");
+    let ended = Instant::now();
     tokio::time::sleep(2 * manner.lease).await;
     assert_eq!(book.terms().len(), 1, "nobody leads without etcd");
+    let returned = book.terms()[0].returned.expect("work in flight goes on");
+    assert!(
+        returned - ended < SECOND,
+        "and not only when the seat was given back"
+    );
     for candidate in [&one, &two] {
         let mut observed = candidate.election.observed();
         let nobody = timeout(2 * SECOND, observed.wait_for(Option::is_none));

@@ -24,7 +24,7 @@ pub struct Filter {
     /// In this city, whatever its case and spacing.
     #[param(min_length = 1, max_length = 60)]
     city: Option<String>,
-    /// Not before this time (RFC 3339).
+    /// Not before this time (RFC 3339); without it, not before now. A day back at most.
     from: Option<DateTime<Utc>>,
     /// Not after this time (RFC 3339).
     to: Option<DateTime<Utc>>,
@@ -35,8 +35,8 @@ pub struct Filter {
     cursor: Option<String>,
 }
 
-/// Events on sale by their start, soonest first; may be a second old. Events that began more than
-/// a day ago are not listed.
+/// Events on sale by their start, soonest first; may be a second old. Events that have begun are
+/// listed for a day where `from` asks for them.
 #[utoipa::path(
     get,
     path = "/api/catalog/events",
@@ -55,7 +55,9 @@ pub async fn list_events(
     let city_key = filter.city.as_deref().map(city).transpose()?;
     let after = filter.cursor.as_deref().map(ByStart::read).transpose()?;
     let (from, to) = dates(&filter)?;
-    if after.is_some_and(|after| after.starts_at < from || after.starts_at > to) {
+    let is_outside =
+        |after: ByStart| from.is_some_and(|from| after.starts_at < from) || after.starts_at > to;
+    if after.is_some_and(is_outside) {
         return Err(cursor::refused());
     }
     // All of the question, so that no two questions share an answer. The dates are as asked, not
@@ -68,23 +70,23 @@ pub async fn list_events(
         filter.cursor.as_deref().unwrap_or_default(),
     );
     let load = async || {
-        let oldest = to_the_second(Utc::now() - LISTED_AFTER_START);
-        let search = Search {
-            city_key,
-            from: from.max(oldest),
-            to,
-            limit,
-            after,
-        };
-        let is_over = search
-            .after
-            .is_some_and(|after| after.starts_at < search.from);
-        if search.from > search.to || is_over {
+        let now = to_the_second(Utc::now());
+        let from = from.map_or(now, |from| from.max(now - LISTED_AFTER_START));
+        if from > to {
             return Ok(EventPage {
                 items: Vec::new(),
                 next_cursor: None,
             });
         }
+        // What the clock has overtaken since the page before is not listed any more.
+        let after = after.filter(|after| after.starts_at >= from);
+        let search = Search {
+            city_key,
+            from,
+            to,
+            limit,
+            after,
+        };
         catalog.events.search(&search).await
     };
     catalog.reads.list(&name, load).await.map(super::json)
@@ -99,17 +101,16 @@ fn city(city: &str) -> Result<String, Problem> {
 }
 
 /// The dates asked for, within what sorts as text.
-fn dates(filter: &Filter) -> Result<(DateTime<Utc>, DateTime<Utc>), Problem> {
-    let limits =
-        DateTime::UNIX_EPOCH..=DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default();
+fn dates(filter: &Filter) -> Result<(Option<DateTime<Utc>>, DateTime<Utc>), Problem> {
+    let latest = DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default();
     for (field, date) in [("from", filter.from), ("to", filter.to)] {
-        if date.is_some_and(|date| !limits.contains(&date)) {
+        if date.is_some_and(|date| date < DateTime::UNIX_EPOCH || date > latest) {
             return Err(Problem::invalid(field, "a year from 1970 to 9999"));
         }
     }
-    let from = to_the_second(filter.from.unwrap_or(*limits.start()));
-    let to = to_the_second(filter.to.unwrap_or(*limits.end()));
-    if from > to {
+    let from = filter.from.map(to_the_second);
+    let to = to_the_second(filter.to.unwrap_or(latest));
+    if from.is_some_and(|from| from > to) {
         return Err(Problem::invalid("to", "`to` is not before `from`"));
     }
     Ok((from, to))
@@ -195,6 +196,13 @@ mod tests {
         assert_eq!(count(format!("city={city}&from={after}")).await, 0);
         assert_eq!(count(format!("from={now}&to={now}&limit=100")).await, 1);
         assert_eq!(count("city=Nowhere%20at%20all".to_owned()).await, 0);
+        let id = Uuid::now_v7();
+        let overtaken = ByStart {
+            starts_at: DateTime::UNIX_EPOCH,
+            id,
+        }
+        .write();
+        assert_eq!(count(format!("city={city}&cursor={overtaken}")).await, 1);
         assert_eq!(
             count(format!("city={city}&to=2001-01-01T00:00:00Z")).await,
             0

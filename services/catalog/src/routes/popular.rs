@@ -13,7 +13,6 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Catalog;
 use crate::event::{EventSummary, State as Stand};
-use crate::events::LISTED_AFTER_START;
 
 /// As many as one look-up in the table answers.
 const MOST_LOOKED_UP: usize = 100;
@@ -44,7 +43,7 @@ pub struct Viewed {
     views: u64,
 }
 
-/// The events on sale that are looked at most; may be some seconds old.
+/// The events on sale, not yet begun, that are looked at most; may be some seconds old.
 #[utoipa::path(
     get,
     path = "/api/catalog/popular",
@@ -70,13 +69,13 @@ pub async fn popular(
 async fn load(catalog: &Catalog, limit: u32) -> Result<Popular, Problem> {
     let top = catalog.popularity.top(MOST_LOOKED_UP).await?;
     let ids: Vec<_> = top.iter().map(|(id, _)| *id).collect();
-    let oldest = Utc::now() - LISTED_AFTER_START;
+    let now = Utc::now();
     let mut found: HashMap<_, _> = catalog
         .events
         .summaries(&ids)
         .await?
         .into_iter()
-        .filter(|event| event.state == Stand::OnSale && event.starts_at >= oldest)
+        .filter(|event| event.state == Stand::OnSale && event.starts_at >= now)
         .map(|event| (event.id, event))
         .collect();
     let over: Vec<_> = ids

@@ -7,6 +7,16 @@ use prometheus::{
     register_int_gauge,
 };
 
+/// Shows the counts before there is anything to count.
+pub(super) fn show() {
+    for operation in ["charge", "refund", "payout"] {
+        SECONDS.with_label_values(&[operation]);
+        for outcome in ["succeeded", "declined", "timeout", "error", "open"] {
+            REQUESTS.with_label_values(&[operation, outcome]);
+        }
+    }
+}
+
 /// Counts one call, or one that the open circuit refused.
 pub(super) fn count(operation: &'static str, outcome: &'static str) {
     REQUESTS.with_label_values(&[operation, outcome]).inc();

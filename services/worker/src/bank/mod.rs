@@ -85,6 +85,7 @@ impl Bank {
     /// # Errors
     /// The HTTP client cannot be made.
     pub fn new(url: &str, key: &str, stop: CancellationToken) -> anyhow::Result<Self> {
+        metrics::show();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(PAYOUT_TIMEOUT)

@@ -4,6 +4,13 @@ use std::sync::LazyLock;
 
 use prometheus::{IntCounterVec, register_int_counter_vec};
 
+/// Shows the counts before there is anything to count.
+pub(super) fn show() {
+    for result in ["paid", "declined", "cancelling", "cancelled"] {
+        SETTLED.with_label_values(&[result]);
+    }
+}
+
 /// Counts an order whose settlement is committed.
 pub(super) fn settled(result: &'static str) {
     SETTLED.with_label_values(&[result]).inc();

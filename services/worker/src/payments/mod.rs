@@ -20,8 +20,10 @@ use messages::outbox::{Kind, Pointer, VERSION};
 use outbox::delivery;
 use queue::Outcome;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use crate::bank::{self, Bank};
+use crate::patience::{self, Away};
 use order::Order;
 
 /// Why a message could not be settled this time.
@@ -36,6 +38,15 @@ pub enum Failure {
     /// What stands in the database does not fit together.
     #[error("inconsistent: {0}")]
     Inconsistent(&'static str),
+}
+
+impl Away for Failure {
+    fn database(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Bank(_) | Self::Inconsistent(_) => None,
+        }
+    }
 }
 
 /// What became of a message.
@@ -54,16 +65,24 @@ pub struct Payments {
     bank: Arc<Bank>,
     /// How long a customer has to give a new card.
     card_within: Duration,
+    stop: CancellationToken,
 }
 
 impl Payments {
-    /// Settles payments in the database of `pool`.
+    /// Settles payments in the database of `pool`; waits for nothing once `stop` is asked for.
     #[must_use]
-    pub fn new(pool: PgPool, bank: Arc<Bank>, card_within: Duration) -> Self {
+    pub fn new(
+        pool: PgPool,
+        bank: Arc<Bank>,
+        card_within: Duration,
+        stop: CancellationToken,
+    ) -> Self {
+        metrics::show();
         Self {
             pool,
             bank,
             card_within,
+            stop,
         }
     }
 
@@ -76,7 +95,7 @@ impl Payments {
             );
             return Outcome::Retry;
         }
-        match self.settle(pointer).await {
+        match patience::while_away(&self.stop, || self.settle(pointer)).await {
             Ok(Settled::Done) => Outcome::Done,
             Ok(Settled::Stale) => Outcome::Stale,
             Err(failure) => {

@@ -95,6 +95,7 @@ impl Loops {
 
     /// Begins a task's loop.
     pub fn begin<T: Task>(&mut self, task: &Arc<T>) {
+        fence::show(task.name());
         self.loops.spawn(repeat(
             task.clone(),
             self.term.clone(),

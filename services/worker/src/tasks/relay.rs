@@ -2,7 +2,9 @@
 //!
 //! The mark is committed before the queue is asked, so no transaction is open meanwhile; a row
 //! whose send failed is taken back. Nothing is marked while the queue does not answer, so an
-//! outage costs one failed batch at most.
+//! outage costs one failed batch at most. While the queue holds a message for each row that was
+//! sent, nothing is missing, only slow, and sending again would make it slower: then a row is sent
+//! again after the longest back-off only.
 //!
 //! An idle relay asks one question of one partial index (a fraction of a millisecond, nothing
 //! written) ten times a second, and four times a second once nothing was there for ten seconds.
@@ -42,18 +44,31 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct Memory {
-    /// When the queue was made, and when it said so.
-    queue_created_at: Option<(DateTime<Utc>, Instant)>,
+    /// What the queue said of itself, and when.
+    looked: Option<(Look, Instant)>,
+    /// Since when rows of earlier leaders are in doubt, as asked under this token.
+    former_since: Option<(i64, Option<DateTime<Utc>>)>,
     /// When a row was last waiting.
     busy_at: Instant,
+}
+
+/// What a queue says of itself.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// When it was made.
+    created_at: DateTime<Utc>,
+    /// Whether it holds a message for each row that was sent.
+    complete: bool,
 }
 
 impl Relay {
     /// Relays to `queue` what goes to `destination`, and again after `resend`.
     #[must_use]
     pub fn new(pool: PgPool, queue: Queue, destination: Destination, resend: Duration) -> Self {
+        relay::show(destination);
         let memory = Memory {
-            queue_created_at: None,
+            looked: None,
+            former_since: None,
             busy_at: Instant::now(),
         };
         Self {
@@ -69,18 +84,38 @@ impl Relay {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the queue that stands there now was made.
-    async fn queue_created_at(&self) -> Result<DateTime<Utc>, queue::Error> {
-        let known = self.memory().queue_created_at;
-        if let Some((created_at, said)) = known
-            && said.elapsed() < BELIEVED
+    /// Looks at the queue, at most once in [`BELIEVED`].
+    async fn look(&self) -> Result<Look, Failure> {
+        let known = self.memory().looked;
+        if let Some((look, at)) = known
+            && at.elapsed() < BELIEVED
         {
-            return Ok(created_at);
+            return Ok(look);
         }
-        self.memory().queue_created_at = None;
+        self.memory().looked = None;
         let created_at = self.queue.created_at().await?;
-        self.memory().queue_created_at = Some((created_at, Instant::now()));
-        Ok(created_at)
+        // The queue first: a row that is delivered in between then counts as still on the queue,
+        // which errs on the side of not sending again.
+        let counts = self.queue.counts().await?;
+        let held = counts.visible + counts.in_flight + counts.delayed;
+        let sent = relay::on_their_way(&self.pool, self.destination).await?;
+        let look = Look {
+            created_at,
+            complete: held >= sent.unsigned_abs(),
+        };
+        self.memory().looked = Some((look, Instant::now()));
+        Ok(look)
+    }
+
+    /// Since when rows of earlier leaders are in doubt; asked once a term.
+    async fn former_since(&self, token: i64) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+        match self.memory().former_since {
+            Some((of, since)) if of == token => return Ok(since),
+            _ => {}
+        }
+        let since = relay::former_since(&self.pool, self.destination, token).await?;
+        self.memory().former_since = Some((token, since));
+        Ok(since)
     }
 
     /// Marks what is due, under the term's token.
@@ -125,7 +160,7 @@ impl Relay {
             all: marked.len(),
             reason: why.clone(),
         };
-        self.memory().queue_created_at = None;
+        self.memory().looked = None;
         let rows: &[&Marked] = &failed.iter().map(|(row, _)| *row).collect::<Vec<_>>();
         // Read committed: the number of the send guards each row.
         transaction::run(
@@ -182,10 +217,15 @@ impl Task for Relay {
             return Ok(if idle { IDLE_PAUSE } else { PAUSE });
         }
         self.memory().busy_at = Instant::now();
-        let queue_created_at = self.queue_created_at().await?;
+        let look = self.look().await?;
         let pace = Pace {
-            resend: self.resend,
-            queue_created_at,
+            resend: if look.complete {
+                relay::MAX_BACK_OFF
+            } else {
+                self.resend
+            },
+            queue_created_at: look.created_at,
+            former_since: self.former_since(term.token()).await?,
         };
         let marked = self.mark(term.token(), pace).await?;
         if !marked.is_empty() {

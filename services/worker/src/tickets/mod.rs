@@ -19,9 +19,11 @@ use messages::outbox::{Kind, Pointer, VERSION};
 use outbox::delivery::{self, Row};
 use queue::Outcome;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 use transaction::Isolation;
 use uuid::Uuid;
 
+use crate::patience::{self, Away};
 use code::SigningKey;
 
 /// Why tickets could not be rendered this time.
@@ -36,6 +38,15 @@ pub enum Failure {
     /// What stands in the database does not fit together.
     #[error("inconsistent: {0}")]
     Inconsistent(&'static str),
+}
+
+impl Away for Failure {
+    fn database(&self) -> Option<&sqlx::Error> {
+        match self {
+            Self::Database(error) => Some(error),
+            Self::Rendering(_) | Self::Inconsistent(_) => None,
+        }
+    }
 }
 
 /// What is printed on a ticket.
@@ -66,15 +77,20 @@ struct Rendered {
 pub struct Tickets {
     pool: PgPool,
     key: Arc<SigningKey>,
+    stop: CancellationToken,
 }
 
 impl Tickets {
-    /// Renders tickets of the database of `pool`, signed with `key`.
+    /// Renders tickets of the database of `pool`, signed with `key`; waits for nothing once
+    /// `stop` is asked for.
     #[must_use]
-    pub fn new(pool: PgPool, key: SigningKey) -> Self {
+    pub fn new(pool: PgPool, key: SigningKey, stop: CancellationToken) -> Self {
+        metrics::RENDERED.inc_by(0);
+        metrics::SECONDS.get_sample_count();
         Self {
             pool,
             key: Arc::new(key),
+            stop,
         }
     }
 
@@ -84,7 +100,7 @@ impl Tickets {
             tracing::error!(message = ?pointer, "a message that does not belong here");
             return Outcome::Retry;
         }
-        match self.render(pointer).await {
+        match patience::while_away(&self.stop, || self.render(pointer)).await {
             Ok(Some(count)) => {
                 metrics::RENDERED.inc_by(count);
                 tracing::debug!(order.id = %pointer.group_id, tickets = count, "tickets rendered");
@@ -116,7 +132,7 @@ impl Tickets {
         })
         .await
         .map_err(|error| Failure::Rendering(error.to_string()))??;
-        self.store(row, &rendered).await
+        self.store(row, rendered).await
     }
 
     /// The tickets of an order that are good and not rendered yet.
@@ -137,19 +153,14 @@ impl Tickets {
         .await
     }
 
-    async fn store(&self, row: Row, rendered: &[Rendered]) -> Result<Option<u64>, Failure> {
-        let ids: &[Uuid] = &rendered
-            .iter()
-            .map(|ticket| ticket.ticket)
-            .collect::<Vec<_>>();
-        let codes: &[String] = &rendered
-            .iter()
-            .map(|ticket| ticket.code.clone())
-            .collect::<Vec<_>>();
-        let pdfs: &[Vec<u8>] = &rendered
-            .iter()
-            .map(|ticket| ticket.pdf.clone())
-            .collect::<Vec<_>>();
+    async fn store(&self, row: Row, rendered: Vec<Rendered>) -> Result<Option<u64>, Failure> {
+        let (mut ids, mut codes, mut pdfs) = (Vec::new(), Vec::new(), Vec::new());
+        for ticket in rendered {
+            ids.push(ticket.ticket);
+            codes.push(ticket.code);
+            pdfs.push(ticket.pdf);
+        }
+        let (ids, codes, pdfs) = (&ids, &codes, &pdfs);
         // Read committed: the order and the outbox row are locked before anything is decided.
         let stored = transaction::run(
             &self.pool,

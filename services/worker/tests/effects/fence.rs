@@ -49,11 +49,20 @@ async fn an_older_token_is_refused_and_changes_nothing(pool: PgPool) {
 
     let sweep = Sweep::new(pool.clone(), Duration::from_secs(1));
     assert!(matches!(sweep.release(old).await, Err(Failure::Refused)));
-    assert!(matches!(world.settle().record(old, 1).await, Err(Failure::Refused)));
+    assert!(matches!(
+        world.settle().record(old, 1).await,
+        Err(Failure::Refused)
+    ));
     let dead_letters = DeadLetters::new(pool.clone(), vec![]);
     let letters = [(order.charge.row_id, 1)];
-    assert!(matches!(dead_letters.mark(old, &letters).await, Err(Failure::Refused)));
-    assert!(matches!(Prune::new(pool.clone()).rows(old).await, Err(Failure::Refused)));
+    assert!(matches!(
+        dead_letters.mark(old, &letters).await,
+        Err(Failure::Refused)
+    ));
+    assert!(matches!(
+        Prune::new(pool.clone()).rows(old).await,
+        Err(Failure::Refused)
+    ));
     assert_eq!(changes(&pool).await, before);
 
     assert!(sweep.release(new).await.is_ok());
@@ -77,7 +86,11 @@ async fn a_leader_that_wakes_up_late_is_refused_and_its_payout_is_made_once(pool
         currency: due.currency.clone(),
         reference: due.id,
     };
-    let movement = world.bank.pay_out(&due.id.to_string(), &request).await.unwrap();
+    let movement = world
+        .bank
+        .pay_out(&due.id.to_string(), &request)
+        .await
+        .unwrap();
     let new = fence::mint(&pool, "new").await.unwrap();
     let late = settle.record_payout(&due, &movement, old).await;
     assert!(matches!(late, Err(Failure::Refused)), "{late:?}");
@@ -86,9 +99,15 @@ async fn a_leader_that_wakes_up_late_is_refused_and_its_payout_is_made_once(pool
 
     settle.pay_out(&due, new).await.unwrap();
     assert!(settle.due().await.unwrap().is_empty());
-    assert_eq!((world.ledger().await, world.books().await.paid_out_minor), (0, PRICE));
+    assert_eq!(
+        (world.ledger().await, world.books().await.paid_out_minor),
+        (0, PRICE)
+    );
     // Woken once more, it still changes nothing.
-    assert!(matches!(settle.record_payout(&due, &movement, old).await, Err(Failure::Refused)));
+    assert!(matches!(
+        settle.record_payout(&due, &movement, old).await,
+        Err(Failure::Refused)
+    ));
     world.assert_agreement().await;
 }
 

@@ -1,5 +1,6 @@
 //! What the worker does to `booking`'s database, on a real Postgres with `booking`'s migrations and
 //! with the real bank on a port of its own.
+#![allow(clippy::unwrap_used)] // a test's helpers may panic, too
 
 mod dead_letters;
 mod fence;

@@ -9,11 +9,17 @@ async fn two_deliveries_of_a_charge_have_one_effect(pool: PgPool) {
     let world = World::new(pool, FINE).await;
     let order = world.order(FINE).await;
     let payments = world.payments();
-    let (one, two) = tokio::join!(payments.settle(&order.charge), payments.settle(&order.charge));
+    let (one, two) = tokio::join!(
+        payments.settle(&order.charge),
+        payments.settle(&order.charge)
+    );
     let mut settled = [one.unwrap(), two.unwrap()];
     settled.sort_by_key(|settled| *settled == Settled::Stale);
     assert_eq!(settled, [Settled::Done, Settled::Stale]);
-    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Stale);
+    assert_eq!(
+        payments.settle(&order.charge).await.unwrap(),
+        Settled::Stale
+    );
 
     assert_eq!(world.state(order.id).await, "paid");
     assert_eq!(world.ledger().await, PRICE);
@@ -35,7 +41,11 @@ async fn a_refund_that_comes_before_its_charge_is_dropped(pool: PgPool) {
 
     assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Done);
     assert_eq!(world.state(order.id).await, "cancelling");
-    assert_eq!(world.seats_of(order.id).await, 1, "not free before the refund");
+    assert_eq!(
+        world.seats_of(order.id).await,
+        1,
+        "not free before the refund"
+    );
     assert!(world.last(Destination::Tickets, order.id).await.is_none());
 
     assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Done);
@@ -56,7 +66,10 @@ async fn a_declined_order_waits_for_a_card_and_the_next_attempt_has_a_key_of_its
     assert_eq!(world.state(order.id).await, "declined");
     let due = "SELECT payment_due_at > now() FROM orders WHERE id = $1";
     assert!(world.one::<bool>(due, order.id).await);
-    assert_eq!((world.seats_of(order.id).await, world.ledger().await), (1, 0));
+    assert_eq!(
+        (world.seats_of(order.id).await, world.ledger().await),
+        (1, 0)
+    );
 
     sqlx::query("UPDATE orders SET state = 'pending', attempt = 2, card = $2 WHERE id = $1")
         .bind(order.id)
@@ -65,14 +78,19 @@ async fn a_declined_order_waits_for_a_card_and_the_next_attempt_has_a_key_of_its
         .await
         .unwrap();
     let again = world.append(order.id, Kind::Charge).await;
-    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Stale);
+    assert_eq!(
+        payments.settle(&order.charge).await.unwrap(),
+        Settled::Stale
+    );
     assert_eq!(payments.settle(&again).await.unwrap(), Settled::Done);
     assert_eq!(world.state(order.id).await, "paid");
     world.assert_agreement().await;
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
-async fn a_cancelled_order_whose_card_is_declined_frees_its_seats_and_refunds_nothing(pool: PgPool) {
+async fn a_cancelled_order_whose_card_is_declined_frees_its_seats_and_refunds_nothing(
+    pool: PgPool,
+) {
     let world = World::new(pool, FINE).await;
     let order = world.order(DECLINED).await;
     let refund = world.request_cancel(order.id).await;
@@ -81,7 +99,10 @@ async fn a_cancelled_order_whose_card_is_declined_frees_its_seats_and_refunds_no
     assert_eq!(world.state(order.id).await, "cancelled");
     assert_eq!(world.seats_of(order.id).await, 0);
     assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Done);
-    assert_eq!((world.state(order.id).await.as_str(), world.ledger().await), ("cancelled", 0));
+    assert_eq!(
+        (world.state(order.id).await.as_str(), world.ledger().await),
+        ("cancelled", 0)
+    );
     world.assert_agreement().await;
 }
 
@@ -95,13 +116,19 @@ async fn a_paid_order_that_is_cancelled_gives_its_money_and_seats_back(pool: PgP
         .await
         .unwrap();
     let refund = world.append(order, Kind::Refund).await;
-    assert_eq!(world.payments().settle(&refund).await.unwrap(), Settled::Done);
+    assert_eq!(
+        world.payments().settle(&refund).await.unwrap(),
+        Settled::Done
+    );
     let tickets = "SELECT count(*) FROM tickets WHERE order_id = $1 AND state = 'cancelled'";
     assert_eq!(world.one::<i64>(tickets, order).await, 1);
     assert_eq!((world.seats_of(order).await, world.ledger().await), (0, 0));
     // The seat can be sold again.
     let next = world.order(FINE).await;
-    assert_eq!(world.payments().settle(&next.charge).await.unwrap(), Settled::Done);
+    assert_eq!(
+        world.payments().settle(&next.charge).await.unwrap(),
+        Settled::Done
+    );
     world.assert_agreement().await;
 }
 
@@ -109,7 +136,10 @@ async fn a_paid_order_that_is_cancelled_gives_its_money_and_seats_back(pool: PgP
 async fn a_charge_that_fails_once_is_repeated_at_once(pool: PgPool) {
     let world = World::new(pool, FINE).await;
     let order = world.order(FAILS_ONCE).await;
-    assert_eq!(world.payments().settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(
+        world.payments().settle(&order.charge).await.unwrap(),
+        Settled::Done
+    );
     assert_eq!(world.state(order.id).await, "paid");
     world.assert_agreement().await;
 }
@@ -119,9 +149,15 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_key(pool: PgPool) {
     let world = World::new(pool, FINE).await;
     let order = world.order(ANSWER_LOST_ONCE).await;
     let first = world.payments().settle(&order.charge).await;
-    assert!(matches!(first, Err(Failure::Bank(worker::bank::Failure::Unknown(_)))), "{first:?}");
+    assert!(
+        matches!(first, Err(Failure::Bank(worker::bank::Failure::Unknown(_)))),
+        "{first:?}"
+    );
     assert_eq!(world.state(order.id).await, "pending");
-    assert_eq!(world.payments().settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(
+        world.payments().settle(&order.charge).await.unwrap(),
+        Settled::Done
+    );
     assert_eq!(world.books().await.charged_minor, PRICE);
     world.assert_agreement().await;
 }

@@ -6,7 +6,10 @@ use worker::tasks::prune::Prune;
 use crate::world::{FINE, PRICE, World};
 
 async fn end_the_event(pool: &PgPool) {
-    sqlx::query("UPDATE events SET starts_at = now() - interval '2 h'").execute(pool).await.unwrap();
+    sqlx::query("UPDATE events SET starts_at = now() - interval '2 h'")
+        .execute(pool)
+        .await
+        .unwrap();
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
@@ -17,7 +20,10 @@ async fn an_event_that_is_over_shrinks_to_its_balances_once_nothing_of_it_is_ope
     let orders = [world.paid_order().await, world.paid_order().await];
     assert!(!prune.next_event(token).await.unwrap(), "it is not over");
     end_the_event(&pool).await;
-    assert!(!prune.next_event(token).await.unwrap(), "money is owed and tickets are to be rendered");
+    assert!(
+        !prune.next_event(token).await.unwrap(),
+        "money is owed and tickets are to be rendered"
+    );
 
     let settle = world.settle();
     settle.record(token, 1).await.unwrap();
@@ -26,7 +32,10 @@ async fn an_event_that_is_over_shrinks_to_its_balances_once_nothing_of_it_is_ope
     for order in orders {
         assert!(world.last(Destination::Tickets, order).await.is_some());
     }
-    sqlx::query("UPDATE outbox SET delivered_at = now()").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE outbox SET delivered_at = now()")
+        .execute(&pool)
+        .await
+        .unwrap();
 
     assert!(prune.next_event(token).await.unwrap());
     assert!(!prune.next_event(token).await.unwrap());
@@ -48,7 +57,13 @@ async fn an_event_that_is_over_shrinks_to_its_balances_once_nothing_of_it_is_ope
     .fetch_all(&pool)
     .await
     .unwrap();
-    assert_eq!(sums, [("charge".to_owned(), 2 * PRICE), ("payout".to_owned(), -2 * PRICE)]);
+    assert_eq!(
+        sums,
+        [
+            ("charge".to_owned(), 2 * PRICE),
+            ("payout".to_owned(), -2 * PRICE)
+        ]
+    );
     world.assert_agreement().await;
 }
 
@@ -57,10 +72,12 @@ async fn old_rows_and_keys_go_and_young_ones_stay(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();
     let old = world.paid_order().await;
-    sqlx::query("UPDATE outbox SET delivered_at = now() - interval '2 h' WHERE destination = 'payments'")
-        .execute(&pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE outbox SET delivered_at = now() - interval '2 h' WHERE destination = 'payments'",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
     let young = world.paid_order().await;
     sqlx::raw_sql(
         "INSERT INTO idempotency_keys (account_id, operation, key, request_hash, created_at)
@@ -73,7 +90,9 @@ async fn old_rows_and_keys_go_and_young_ones_stay(pool: PgPool) {
     assert!(!Prune::new(pool.clone()).rows(token).await.unwrap());
     assert!(world.last(Destination::Payments, old).await.is_none());
     assert!(world.last(Destination::Payments, young).await.is_some());
-    let keys: Vec<String> =
-        sqlx::query_scalar("SELECT key FROM idempotency_keys").fetch_all(&pool).await.unwrap();
+    let keys: Vec<String> = sqlx::query_scalar("SELECT key FROM idempotency_keys")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
     assert_eq!(keys, ["young"]);
 }

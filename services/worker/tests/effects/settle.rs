@@ -29,7 +29,11 @@ async fn an_event_is_settled_once_a_period_and_what_comes_later_goes_into_the_ne
     assert_eq!(settle.record(token, 1).await.unwrap(), 1);
     world.paid_order().await;
     assert_eq!(settle.record(token, 1).await.unwrap(), 0, "once a period");
-    assert_eq!(settle.record(token, 2).await.unwrap(), 1, "less what is due already");
+    assert_eq!(
+        settle.record(token, 2).await.unwrap(),
+        1,
+        "less what is due already"
+    );
     pay_all(&world, token).await;
     let paid = |period| (period, PRICE, "paid".to_owned());
     assert_eq!(settlements(&world).await, [paid(1), paid(2)]);
@@ -51,9 +55,16 @@ async fn a_refund_after_the_payout_is_taken_off_the_next_one(pool: PgPool) {
         .await
         .unwrap();
     let refund = world.append(first, Kind::Refund).await;
-    assert_eq!(world.payments().settle(&refund).await.unwrap(), Settled::Done);
+    assert_eq!(
+        world.payments().settle(&refund).await.unwrap(),
+        Settled::Done
+    );
     world.paid_order().await;
-    assert_eq!(settle.record(token, 2).await.unwrap(), 0, "paid with what was paid too much");
+    assert_eq!(
+        settle.record(token, 2).await.unwrap(),
+        0,
+        "paid with what was paid too much"
+    );
     world.paid_order().await;
     assert_eq!(settle.record(token, 3).await.unwrap(), 1);
     pay_all(&world, token).await;
@@ -69,7 +80,10 @@ async fn a_refused_payout_leaves_the_money_owed_and_is_not_tried_each_period(poo
     world.paid_order().await;
     settle.record(token, 1).await.unwrap();
     pay_all(&world, token).await;
-    assert_eq!(settlements(&world).await, [(1, PRICE, "refused".to_owned())]);
+    assert_eq!(
+        settlements(&world).await,
+        [(1, PRICE, "refused".to_owned())]
+    );
     assert_eq!(settle.record(token, 2).await.unwrap(), 0);
     assert_eq!(world.ledger().await, PRICE);
     world.assert_agreement().await;

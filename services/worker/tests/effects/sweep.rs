@@ -26,19 +26,30 @@ async fn expired_holds_and_unpaid_orders_free_their_seats_and_others_stay(pool: 
     .unwrap();
     let token = fence::mint(&pool, "a").await.unwrap();
     let sweep = Sweep::new(pool.clone(), Duration::from_secs(1));
-    assert_eq!(sweep.release(token).await.unwrap(), Released { holds: 1, orders: 0 });
-    let held: Vec<i32> =
-        sqlx::query_scalar("SELECT number FROM seats WHERE hold_id IS NOT NULL")
-            .fetch_all(&pool)
-            .await
-            .unwrap();
+    assert_eq!(
+        sweep.release(token).await.unwrap(),
+        Released {
+            holds: 1,
+            orders: 0
+        }
+    );
+    let held: Vec<i32> = sqlx::query_scalar("SELECT number FROM seats WHERE hold_id IS NOT NULL")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
     assert_eq!(held, [10]);
 
     sqlx::query("UPDATE orders SET payment_due_at = now() WHERE state = 'declined'")
         .execute(&pool)
         .await
         .unwrap();
-    assert_eq!(sweep.release(token).await.unwrap(), Released { holds: 0, orders: 1 });
+    assert_eq!(
+        sweep.release(token).await.unwrap(),
+        Released {
+            holds: 0,
+            orders: 1
+        }
+    );
     assert_eq!(world.state(declined.id).await, "expired");
     assert_eq!(world.seats_of(declined.id).await, 0);
     assert_eq!(world.state(pending.id).await, "pending");

@@ -3,6 +3,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, Verifier};
 use messages::outbox::Destination;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::tickets::Tickets;
 use worker::tickets::code::key_from_hex;
@@ -10,7 +11,11 @@ use worker::tickets::code::key_from_hex;
 use crate::world::{FINE, World};
 
 fn tickets(pool: PgPool) -> Tickets {
-    Tickets::new(pool, key_from_hex(&"2a".repeat(32)).unwrap())
+    Tickets::new(
+        pool,
+        key_from_hex(&"2a".repeat(32)).unwrap(),
+        CancellationToken::new(),
+    )
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
@@ -36,16 +41,23 @@ async fn a_paid_order_gets_its_tickets_once(pool: PgPool) {
     assert_eq!(&code[..16], id.as_bytes());
     assert_eq!(&code[16..32], world.event.as_bytes());
     let key = key_from_hex(&"2a".repeat(32)).unwrap().verifying_key();
-    key.verify(&code[..32], &Signature::from_slice(&code[32..]).unwrap()).unwrap();
+    key.verify(&code[..32], &Signature::from_slice(&code[32..]).unwrap())
+        .unwrap();
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_cancelled_ticket_is_skipped_and_the_row_is_done(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let order = world.paid_order().await;
-    sqlx::query("UPDATE tickets SET state = 'cancelled'").execute(&pool).await.unwrap();
+    sqlx::query("UPDATE tickets SET state = 'cancelled'")
+        .execute(&pool)
+        .await
+        .unwrap();
     let pointer = world.last(Destination::Tickets, order).await.unwrap();
-    assert_eq!(tickets(pool.clone()).render(&pointer).await.unwrap(), Some(0));
+    assert_eq!(
+        tickets(pool.clone()).render(&pointer).await.unwrap(),
+        Some(0)
+    );
     let query = "SELECT delivered_at IS NOT NULL FROM outbox WHERE id = $1";
     assert!(world.one::<bool>(query, pointer.row_id).await);
     let query = "SELECT pdf IS NULL FROM tickets WHERE order_id = $1";

@@ -25,6 +25,7 @@ pub struct World {
     pub bank: Arc<Bank>,
     pub event: Uuid,
     url: String,
+    books: std::path::PathBuf,
 }
 
 /// An order and the rows that were written for it.
@@ -64,16 +65,32 @@ impl World {
         .execute(&pool)
         .await
         .unwrap();
-        Self { pool, bank, event, url }
+        Self {
+            pool,
+            bank,
+            event,
+            url,
+            books: file,
+        }
     }
 
     pub fn payments(&self) -> Payments {
-        Payments::new(self.pool.clone(), self.bank.clone(), Duration::from_secs(120))
+        Payments::new(
+            self.pool.clone(),
+            self.bank.clone(),
+            Duration::from_secs(120),
+            CancellationToken::new(),
+        )
     }
 
     pub fn settle(&self) -> Settle {
         let period = Duration::from_secs(60);
-        Settle::new(self.pool.clone(), self.bank.clone(), Statuses::default(), period)
+        Settle::new(
+            self.pool.clone(),
+            self.bank.clone(),
+            Statuses::default(),
+            period,
+        )
     }
 
     /// What `booking` does for an order of one seat.
@@ -133,7 +150,9 @@ impl World {
     /// Appends a payment row for an order; its message.
     pub async fn append(&self, order: Uuid, kind: Kind) -> Pointer {
         let mut tx = self.pool.begin().await.unwrap();
-        outbox::append(&mut tx, Destination::Payments, order, kind, None).await.unwrap();
+        outbox::append(&mut tx, Destination::Payments, order, kind, None)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         self.last(Destination::Payments, order).await.unwrap()
     }
@@ -155,7 +174,15 @@ impl World {
             _ => Kind::RenderTickets,
         };
         let (group_id, send) = (order, 1);
-        Some(Pointer { version: VERSION, row_id, group_id, sequence, kind, send, traceparent: None })
+        Some(Pointer {
+            version: VERSION,
+            row_id,
+            group_id,
+            sequence,
+            kind,
+            send,
+            traceparent: None,
+        })
     }
 
     /// What `booking` does when a pending order is cancelled.
@@ -177,7 +204,8 @@ impl World {
     }
 
     pub async fn state(&self, order: Uuid) -> String {
-        self.one("SELECT state FROM orders WHERE id = $1", order).await
+        self.one("SELECT state FROM orders WHERE id = $1", order)
+            .await
     }
 
     /// One value of a query about one id.
@@ -185,11 +213,16 @@ impl World {
     where
         T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
     {
-        sqlx::query_scalar(query).bind(id).fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar(query)
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 
     pub async fn seats_of(&self, order: Uuid) -> i64 {
-        self.one("SELECT count(*) FROM seats WHERE order_id = $1", order).await
+        self.one("SELECT count(*) FROM seats WHERE order_id = $1", order)
+            .await
     }
 
     /// What the ledger says the bank has, with the check that it sums to nothing.
@@ -208,9 +241,22 @@ impl World {
 
     /// What the bank's own books say.
     pub async fn books(&self) -> Balance {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
-        let answer = http.get(format!("{}/v1/balance?currency=EUR", self.url)).bearer_auth(KEY);
-        answer.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(5))
+            .build()
+            .unwrap();
+        let answer = http
+            .get(format!("{}/v1/balance?currency=EUR", self.url))
+            .bearer_auth(KEY);
+        answer
+            .send()
+            .await
+            .unwrap()
+            .error_for_status()
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 
     /// The ledger and the bank's books agree.
@@ -218,5 +264,13 @@ impl World {
         let books = self.books().await;
         let bank = books.charged_minor - books.refunded_minor - books.paid_out_minor;
         assert_eq!(self.ledger().await, bank);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for end in ["sqlite", "sqlite-shm", "sqlite-wal"] {
+            let _ = std::fs::remove_file(self.books.with_extension(end));
+        }
     }
 }

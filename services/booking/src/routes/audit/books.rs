@@ -150,5 +150,5 @@ pub struct AuditedTask {
     pub task: String,
     pub fence_token: i64,
     pub runs: i64,
-    pub last_effect_at: DateTime<Utc>,
+    pub last_effect_at: Option<DateTime<Utc>>,
 }

@@ -40,7 +40,7 @@ pub struct Ledger {
     /// What the closing balances of pruned events put in the place of their entries.
     pub closed_minor: i64,
     /// What we owe organisers and have not paid out.
-    pub unsettled_minor: i64,
+    pub owed_minor: i64,
     /// The part of it that is recorded for payout.
     pub due_minor: i64,
 }
@@ -74,7 +74,7 @@ pub async fn read(
             coalesce(sum(amount_minor) FILTER (WHERE account = 'bank' AND kind = 'closing'), 0)::bigint
                 AS "closed_minor!",
             -coalesce(sum(amount_minor) FILTER (WHERE account = 'organiser'), 0)::bigint
-                AS "unsettled_minor!",
+                AS "owed_minor!",
             (
                 SELECT coalesce(sum(amount_minor), 0)::bigint FROM settlements
                 WHERE state = 'due' AND ($1::uuid IS NULL OR event_id = $1)
@@ -139,7 +139,7 @@ mod tests {
             refunded_minor: 100,
             paid_out_minor: 300,
             closed_minor: 0,
-            unsettled_minor: 600,
+            owed_minor: 600,
             due_minor: 0,
         };
         for query in [

@@ -14,6 +14,10 @@ use crate::tasks::Failure;
 
 /// How long a payout waits that did not come about.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
+/// How often it is tried to record what the bank said, until the payout is asked for again.
+const RECORD_ATTEMPTS: u32 = 5;
+/// The pause between these attempts.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(300);
 /// Most due settlements looked at in one run.
 const LOOK_AT: i64 = 100;
 
@@ -84,7 +88,19 @@ impl Settle {
             reference: due.id,
         };
         let movement = self.0.bank.pay_out(&due.id.to_string(), &body).await?;
-        self.record_payout(due, &movement, token).await
+        let mut attempt = 1;
+        loop {
+            // Recording it again is harmless, and a leader that was paused meanwhile may find its
+            // connections dead: it is the token that decides about its write, not they.
+            match self.record_payout(due, &movement, token).await {
+                Err(Failure::Database(error)) if attempt < RECORD_ATTEMPTS => {
+                    tracing::warn!(settle.id = %due.id, %error, "the payout is not recorded yet");
+                    tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+                    attempt += 1;
+                }
+                recorded => return recorded,
+            }
+        }
     }
 
     /// Records a payout under the term's token; one that is recorded already changes nothing.

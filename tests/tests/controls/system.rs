@@ -1,0 +1,409 @@
+//! A small system of its own for a control: a scratch database on the test stack's Postgres, a
+//! queue and an etcd of the stack's images, and processes on this machine. It goes away with the
+//! value.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use serde_json::json;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection};
+use tests::client::bank::Bank;
+use tests::client::internal::{Audit, Internal};
+use tests::client::{Ask, Budget, Client, Door, Session};
+use tests::crowd::run_id;
+use tests::faults::{Container, Project};
+use tests::history::History;
+use tokio::process::{Child, Command};
+use uuid::Uuid;
+
+use crate::workshop::Programs;
+
+/// How long a process may take to be ready.
+const READY_BOUND: Duration = Duration::from_secs(40);
+
+/// A database for one run, or for one build.
+#[derive(Debug)]
+pub struct Scratch {
+    server: String,
+    name: String,
+}
+
+impl Scratch {
+    /// Makes an empty database on the test stack's Postgres.
+    pub async fn new() -> anyhow::Result<Self> {
+        let url = std::env::var("DATABASE_URL").context("DATABASE_URL: run `make test`")?;
+        let (server, _) = url
+            .rsplit_once('/')
+            .context("DATABASE_URL names no database")?;
+        let scratch = Self {
+            server: server.to_owned(),
+            name: format!("control_{}", run_id()),
+        };
+        scratch
+            .on_server(&format!("CREATE DATABASE {}", scratch.name))
+            .await?;
+        Ok(scratch)
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("{}/{}", self.server, self.name)
+    }
+
+    /// Runs migrations on it.
+    pub async fn migrate(&self, migrations: &[String]) -> anyhow::Result<()> {
+        let mut database = PgConnection::connect(&self.url()).await?;
+        for migration in migrations {
+            sqlx::raw_sql(AssertSqlSafe(migration.clone()))
+                .execute(&mut database)
+                .await?;
+        }
+        Ok(database.close().await?)
+    }
+
+    /// Removes it, whoever is connected.
+    pub async fn remove(&self) -> anyhow::Result<()> {
+        self.on_server(&format!(
+            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
+            self.name
+        ))
+        .await
+    }
+
+    async fn on_server(&self, statement: &str) -> anyhow::Result<()> {
+        let mut database = PgConnection::connect(&format!("{}/postgres", self.server)).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut database)
+            .await?;
+        Ok(database.close().await?)
+    }
+
+    /// Host, port, user and password.
+    fn parts(&self) -> anyhow::Result<[String; 4]> {
+        let rest = self
+            .server
+            .split_once("://")
+            .map_or(self.server.as_str(), |(_, rest)| rest);
+        let (user, place) = rest
+            .rsplit_once('@')
+            .context("DATABASE_URL names no user")?;
+        let (user, password) = user.split_once(':').unwrap_or((user, ""));
+        let (host, port) = place.split_once(':').unwrap_or((place, "5432"));
+        Ok([host, port, user, password].map(str::to_owned))
+    }
+}
+
+/// A process of the system.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Its public listener.
+    pub public: String,
+    /// Its internal listener.
+    pub internal: String,
+}
+
+impl Process {
+    /// Sends it a signal, such as `STOP`.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.child.id().context("it has ended")?;
+        let done = Command::new("sh")
+            .args(["-c", &format!("kill -{name} {id}")])
+            .status()
+            .await?;
+        ensure!(done.success(), "kill -{name} {id}: {done}");
+        Ok(())
+    }
+
+    /// Whether its `/metrics` has this line.
+    pub async fn says(&self, line: &str) -> anyhow::Result<bool> {
+        let answer = tests::client::http_client()?
+            .get(format!("{}/metrics", self.internal))
+            .send();
+        Ok(answer.await?.text().await?.lines().any(|one| one == line))
+    }
+}
+
+/// The system.
+#[derive(Debug)]
+pub struct System {
+    programs: Programs,
+    scratch: Scratch,
+    folder: PathBuf,
+    twins: Vec<Container>,
+    /// `booking`.
+    pub booking: Process,
+    /// `bank`, where it was asked for.
+    pub bank: Option<Process>,
+    /// The workers.
+    pub workers: Vec<Process>,
+    /// An event with [`SEATS`] seats.
+    pub event_id: Uuid,
+}
+
+/// Seats of the event: one section of one row.
+pub const SEATS: u32 = 20;
+
+/// The bank's API key within a control.
+const BANK_KEY: &str = "a key for one run of a control";
+
+impl System {
+    /// Starts `booking` alone, with an event whose organiser is paid on `payout_account`.
+    pub async fn start(programs: &Programs, payout_account: &str) -> anyhow::Result<Self> {
+        let scratch = Scratch::new().await?;
+        let folder = std::env::temp_dir().join(format!("control-{}", run_id()));
+        std::fs::create_dir_all(&folder)?;
+        let [_, _, _, password] = scratch.parts()?;
+        std::fs::write(folder.join("password"), password)?;
+        std::fs::write(folder.join("bank_key"), BANK_KEY)?;
+        let own = database_settings(&scratch, &folder)?;
+        let key = "/run/secrets/booking/ticket_public_key".to_owned();
+        let key = std::env::var("TICKET_PUBLIC_KEY_FILE").unwrap_or(key);
+        let settings = [own.as_slice(), &[("TICKET_PUBLIC_KEY_FILE", key)]].concat();
+        let booking = spawn(programs, "booking", &settings, &folder).await?;
+        let event_id = Uuid::now_v7();
+        let seating = json!({
+            "organiser_id": Uuid::now_v7(),
+            "title": "A control",
+            "venue": "Workshop",
+            "starts_at": chrono::Utc::now() + chrono::TimeDelta::days(1),
+            "currency": "EUR",
+            "payout_account": payout_account,
+            "sections": [{"name": "Stalls", "rows": 1, "seats_per_row": SEATS, "price_minor": 1000}],
+        });
+        let address = format!("{}/internal/events/{event_id}", booking.internal);
+        let put = tests::client::http_client()?
+            .put(address)
+            .json(&seating)
+            .send()
+            .await?;
+        ensure!(
+            put.status().is_success(),
+            "the event: {}",
+            put.text().await?
+        );
+        Ok(Self {
+            programs: programs.clone(),
+            scratch,
+            folder,
+            twins: Vec::new(),
+            booking,
+            bank: None,
+            workers: Vec::new(),
+            event_id,
+        })
+    }
+
+    /// Starts `bank`, a queue, an etcd, and so many workers.
+    pub async fn with_workers(&mut self, count: usize) -> anyhow::Result<()> {
+        let project = std::env::var("BOXOFFICE_PROJECT").context("BOXOFFICE_PROJECT")?;
+        let project = Project::named(&project).await?;
+        let queue = twin(&project, "localstack", &[], &mut self.twins).await?;
+        let alone = [
+            ("ETCD_NAME", "twin"),
+            ("ETCD_INITIAL_CLUSTER", "twin=http://127.0.0.1:2380"),
+            ("ETCD_INITIAL_ADVERTISE_PEER_URLS", "http://127.0.0.1:2380"),
+            ("ETCD_ADVERTISE_CLIENT_URLS", "http://127.0.0.1:2379"),
+            ("ETCD_INITIAL_CLUSTER_TOKEN", "control"),
+        ];
+        let etcd = twin(&project, "etcd-1", &alone, &mut self.twins).await?;
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        let bank = spawn(
+            &self.programs,
+            "bank",
+            &[
+                ("BOOKS_FILE", file("books.sqlite")),
+                ("API_KEY_FILE", file("bank_key")),
+            ],
+            &self.folder,
+        )
+        .await?;
+        let sqs = format!("http://{queue}:4566");
+        wait_for(&format!("{sqs}/_localstack/init/ready"), "SUCCESSFUL").await?;
+        let key = "/run/secrets/worker/ticket_signing_key".to_owned();
+        let key = std::env::var("TICKET_SIGNING_KEY_FILE").unwrap_or(key);
+        let mut settings = database_settings(&self.scratch, &self.folder)?;
+        settings.extend([
+            ("SQS_ENDPOINT", sqs),
+            ("ETCD_ENDPOINTS", format!("http://{etcd}:2379")),
+            ("BANK_URL", bank.public.clone()),
+            ("BANK_KEY_FILE", file("bank_key")),
+            ("TICKET_SIGNING_KEY_FILE", key),
+            ("LEASE_SECONDS", "2".to_owned()),
+            ("SETTLEMENT_SECONDS", "3".to_owned()),
+        ]);
+        self.bank = Some(bank);
+        for _ in 0..count {
+            let worker = spawn(&self.programs, "worker", &settings, &self.folder).await?;
+            self.workers.push(worker);
+        }
+        Ok(())
+    }
+
+    /// A customer in front of `booking` itself.
+    pub fn customer(&self) -> anyhow::Result<Client> {
+        let door = Door::at(&self.booking.public)?;
+        let history = std::sync::Arc::new(History::new());
+        let session = Session {
+            token: "none".to_owned(),
+            account_id: Uuid::now_v7(),
+        };
+        let name = format!("control-{}", run_id());
+        let budget = Budget {
+            attempts: 20,
+            time: Duration::from_secs(20),
+        };
+        Ok(Client::visitor(door, history, name)
+            .with_session(session)
+            .with_budget(budget))
+    }
+
+    /// What `booking` has of the event.
+    pub async fn audit(&self) -> anyhow::Result<Audit> {
+        Internal::at(&self.booking.internal)?
+            .audit(self.event_id)
+            .await
+    }
+
+    /// The ledger, as `booking` sums it up.
+    pub async fn ledger(&self) -> anyhow::Result<tests::client::internal::Ledger> {
+        Internal::at(&self.booking.internal)?.ledger().await
+    }
+
+    /// The bank's books.
+    pub fn books(&self) -> anyhow::Result<Bank> {
+        let bank = self.bank.as_ref().context("no bank was asked for")?;
+        Bank::at(&bank.public, BANK_KEY)
+    }
+
+    /// The address of the queue.
+    pub async fn queue(&self) -> anyhow::Result<String> {
+        let queue = self.twins.first().context("no queue was asked for")?;
+        let address = queue
+            .state()
+            .await?
+            .address
+            .context("the queue has no address")?;
+        Ok(format!("http://{address}:4566"))
+    }
+
+    /// Ends the processes and removes what they left.
+    pub async fn end(mut self) -> anyhow::Result<()> {
+        for process in self
+            .workers
+            .iter_mut()
+            .chain(&mut self.bank)
+            .chain([&mut self.booking])
+        {
+            process.child.kill().await?;
+        }
+        for twin in &self.twins {
+            twin.remove().await?;
+        }
+        self.scratch.remove().await?;
+        Ok(std::fs::remove_dir_all(&self.folder)?)
+    }
+}
+
+/// What Nginx would say after its session check.
+pub fn signed(client: &Client, ask: Ask) -> Ask {
+    ask.header("x-account-id", client.account_id().to_string())
+        .header("x-account-role", "customer")
+}
+
+type Setting = (&'static str, String);
+
+fn database_settings(scratch: &Scratch, folder: &Path) -> anyhow::Result<Vec<Setting>> {
+    let [host, port, user, _] = scratch.parts()?;
+    Ok(vec![
+        ("DATABASE_HOST", host),
+        ("DATABASE_PORT", port),
+        ("DATABASE_NAME", scratch.name.clone()),
+        ("DATABASE_USER", user),
+        (
+            "DATABASE_PASSWORD_FILE",
+            folder.join("password").display().to_string(),
+        ),
+    ])
+}
+
+/// Starts a twin of a service and gives its address.
+async fn twin(
+    project: &Project,
+    service: &str,
+    variables: &[(&str, &str)],
+    twins: &mut Vec<Container>,
+) -> anyhow::Result<String> {
+    let original = project.one(service).await?;
+    let twin = project.twin_of(&original, variables).await?;
+    twins.push(twin.clone());
+    twin.state()
+        .await?
+        .address
+        .with_context(|| format!("the twin of {service} has no address"))
+}
+
+/// Starts a program and waits until it is ready.
+async fn spawn(
+    programs: &Programs,
+    program: &str,
+    settings: &[Setting],
+    folder: &Path,
+) -> anyhow::Result<Process> {
+    let (public, internal) = (free_port().await?, free_port().await?);
+    let log = folder.join(format!("{program}-{public}.log"));
+    let mut command = Command::new(programs.path(program));
+    command
+        .env_clear()
+        .env("HTTP_LISTEN", format!("127.0.0.1:{public}"))
+        .env("INTERNAL_LISTEN", format!("127.0.0.1:{internal}"))
+        .envs(settings.iter().map(|(name, value)| (name, value)))
+        .stdin(Stdio::null())
+        .stdout(std::fs::File::create(&log)?)
+        .stderr(std::fs::File::options().append(true).open(&log)?)
+        .kill_on_drop(true);
+    let child = command
+        .spawn()
+        .with_context(|| programs.path(program).display().to_string())?;
+    let process = Process {
+        child,
+        public: format!("http://127.0.0.1:{public}"),
+        internal: format!("http://127.0.0.1:{internal}"),
+    };
+    if let Err(error) = wait_for(&format!("{}/readyz", process.internal), "ready").await {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        let end: Vec<_> = log.lines().rev().take(10).collect();
+        bail!(
+            "{program}: {error:#}\n{}",
+            end.into_iter().rev().collect::<Vec<_>>().join("\n")
+        );
+    }
+    Ok(process)
+}
+
+async fn free_port() -> anyhow::Result<u16> {
+    Ok(tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await?
+        .local_addr()?
+        .port())
+}
+
+/// Waits until an address answers 200 with this text in it.
+async fn wait_for(address: &str, text: &str) -> anyhow::Result<()> {
+    let http = tests::client::http_client()?;
+    let began = Instant::now();
+    loop {
+        let asked = async {
+            let response = http.get(address).send().await?.error_for_status()?;
+            response.text().await
+        };
+        match asked.await {
+            Ok(answer) if answer.contains(text) => return Ok(()),
+            other if began.elapsed() > READY_BOUND => bail!("{address} is not ready: {other:?}"),
+            _ => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
