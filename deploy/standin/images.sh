@@ -42,6 +42,8 @@ write_block() {
     mv "$env.new" "$env"
 }
 
+base_image() { echo "boxoffice/standin-debian:trixie-$1"; } # <inputs of the base>
+
 hash_of() { sha256sum | cut -c1-16; }
 
 # Everything the base image is made from: the recipe, the mirror, the CA bundle.
@@ -57,14 +59,16 @@ current() { # <image> <inputs>
     [ "$(docker image inspect --format '{{index .Config.Labels "boxoffice.inputs"}}' "$1" 2>/dev/null)" = "$2" ]
 }
 
-build() { # <part> <version> <inputs>
+build() { # <part> <version> <inputs> <inputs of the base>
     image=boxoffice/standin-$1:$2
     started=$(date +%s)
     if [ "$1" = debian ]; then
         "$here/base.sh" "$image" "$3" >"$state/$1.log" 2>&1
     else
-        docker build --quiet --label "boxoffice.inputs=$3" --tag "$image" \
-            --build-arg DEBIAN_IMAGE=boxoffice/standin-debian:trixie \
+        # The builder may remember what a name meant to another build that is
+        # still under way; a name that carries the inputs means one thing only.
+        docker tag boxoffice/standin-debian:trixie "$(base_image "$4")" && docker build --quiet --label "boxoffice.inputs=$3" --tag "$image" \
+            --build-arg DEBIAN_IMAGE="$(base_image "$4")" \
             --build-arg PIP_INDEX_URL --build-arg HTTP_PROXY --build-arg HTTPS_PROXY --build-arg NO_PROXY \
             "$here/$1" >"$state/$1.log" 2>&1
     fi || { say "could not build $image:"; tail -n 25 "$state/$1.log"; return 1; }
@@ -73,7 +77,7 @@ build() { # <part> <version> <inputs>
 
 # One stand-in, for the two that are built at a time (see below).
 if [ "${1:-}" = build ]; then
-    build "$2" "$3" "$4"
+    build "$2" "$3" "$4" "$5"
     exit
 fi
 
@@ -103,11 +107,11 @@ case "$(block)" in
 esac
 
 base=$(base_inputs)
-current boxoffice/standin-debian:trixie "$base" || build debian trixie "$base"
+current boxoffice/standin-debian:trixie "$base" || build debian trixie "$base" "$base"
 echo "$parts" | while read -r variable part version; do
     [ "$part" != debian ] || continue
     inputs=$(inputs_of "$part" "$base")
-    current "boxoffice/standin-$part:$version" "$inputs" || echo "$part $version $inputs"
+    current "boxoffice/standin-$part:$version" "$inputs" || echo "$part $version $inputs $base"
 done | xargs -r -L 1 -P 2 "$0" build
 
 {

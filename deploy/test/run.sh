@@ -21,4 +21,4 @@ step 'stack' deploy/test/stack.sh up test
 step 'tests of each crate and service' deploy/test/stack.sh run test \
     cargo test --workspace --locked --quiet
 step 'scenarios on the running stack' deploy/test/stack.sh run test \
-    cargo test --workspace --locked --test scenarios --test documentation -- --ignored --test-threads=1
+    cargo test --workspace --locked --test scenarios --test controls --test documentation -- --ignored --test-threads=1

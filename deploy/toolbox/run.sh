@@ -35,6 +35,7 @@ if [ "$project" != - ]; then
         --env DYNAMODB_ENDPOINT=http://dynamodb:8000 \
         --env ETCD_ENDPOINTS=http://etcd-1:2379,http://etcd-2:2379,http://etcd-3:2379 \
         --env PROMETHEUS_URL=http://prometheus:9090 \
+        --env BOOKING_URL=http://booking:9000 \
         --env BANK_URL=http://bank:8080 \
         --env BANK_KEY_FILE=/run/secrets/crowd/bank_key \
         "$@"
@@ -47,7 +48,8 @@ exec docker run --rm --init --interactive $terminal \
     --volume boxoffice-registry:/usr/local/cargo/registry --volume boxoffice-target:/target \
     --volume boxoffice-npm:/root/.npm \
     --env BOXOFFICE_PORT --env BOXOFFICE_SUBNET --env BACKGROUND_CROWD \
-    --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env DOOR_REQUESTS_PER_SECOND \
+    --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env LEASE_SECONDS \
+    --env VISIBILITY_SECONDS --env RESEND_SECONDS --env DOOR_REQUESTS_PER_SECOND \
     --env RUST_BACKTRACE=1 --env CARGO_TERM_COLOR \
-    --env PAGE --env PROPTEST_CASES \
+    --env PAGE --env PROPTEST_CASES --env FUZZ_EXAMPLES \
     "$@"

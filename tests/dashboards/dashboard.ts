@@ -5,11 +5,11 @@
 // option is an error. A JSON file has strings where the types have enums: `Plain` turns each enum
 // into its values.
 import type { DataQuery, DataSourceRef } from "@grafana/schema";
-import type * as raw from "@grafana/schema/dist/types/raw/dashboard/x/dashboard_types.gen.js";
-import type * as bargauge from "@grafana/schema/dist/types/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen.js";
-import type * as stat from "@grafana/schema/dist/types/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen.js";
-import type * as statetimeline from "@grafana/schema/dist/types/raw/composable/statetimeline/panelcfg/x/StateTimelinePanelCfg_types.gen.js";
-import type * as timeseries from "@grafana/schema/dist/types/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen.js";
+import type * as raw from "@grafana/schema/dist/esm/raw/dashboard/x/Dashboard_types.gen";
+import type * as bargauge from "@grafana/schema/dist/esm/raw/composable/bargauge/panelcfg/x/BarGaugePanelCfg_types.gen";
+import type * as stat from "@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen";
+import type * as statetimeline from "@grafana/schema/dist/esm/raw/composable/statetimeline/panelcfg/x/StateTimelinePanelCfg_types.gen";
+import type * as timeseries from "@grafana/schema/dist/esm/raw/composable/timeseries/panelcfg/x/TimeSeriesPanelCfg_types.gen";
 
 /** A type as it stands in JSON: enums are their values. */
 type Plain<T> = T extends string

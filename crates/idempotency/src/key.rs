@@ -26,7 +26,10 @@ impl Key {
         if fits {
             Ok(Self(text.to_owned()))
         } else {
-            Err(Problem::invalid("Idempotency-Key", "a key is 1 to 64 visible ASCII characters"))
+            Err(Problem::invalid(
+                "Idempotency-Key",
+                "a key is 1 to 64 visible ASCII characters",
+            ))
         }
     }
 

@@ -58,13 +58,21 @@ impl Answer {
     /// The body cannot be written as JSON, which is a mistake of ours.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_vec(body).map_err(Problem::internal)?;
-        Ok(Self { status, location: None, body })
+        Ok(Self {
+            status,
+            location: None,
+            body,
+        })
     }
 
     /// An answer that was kept in a store of the caller's own.
     #[must_use]
     pub fn from_parts(status: StatusCode, location: Option<String>, body: Vec<u8>) -> Self {
-        Self { status, location, body }
+        Self {
+            status,
+            location,
+            body,
+        }
     }
 
     /// Status, `Location` and body, to be kept in a store of the caller's own.
@@ -86,8 +94,14 @@ impl IntoResponse for Answer {
         let mut response = Response::new(Body::from(self.body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if let Some(location) = self.location.and_then(|text| HeaderValue::try_from(text).ok()) {
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Some(location) = self
+            .location
+            .and_then(|text| HeaderValue::try_from(text).ok())
+        {
             headers.insert(header::LOCATION, location);
         }
         response
@@ -196,7 +210,9 @@ pub async fn begin(tx: &mut PgConnection, operation: &Operation<'_>) -> Result<B
     Ok(Begun::Again(Repeated(Answer {
         status,
         location: row.try_get("location")?,
-        body: row.try_get::<Option<Vec<u8>>, _>("body")?.unwrap_or_default(),
+        body: row
+            .try_get::<Option<Vec<u8>>, _>("body")?
+            .unwrap_or_default(),
     })))
 }
 

@@ -71,12 +71,19 @@ impl<S: Send + Sync> FromRequestParts<S> for Account {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let text = |name: &str| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let text = |name: &str| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         let id = text(ACCOUNT_ID).and_then(|text| Uuid::parse_str(text).ok());
         let role = text(ACCOUNT_ROLE).and_then(|text| text.parse().ok());
         match (id, role) {
             (Some(id), Some(role)) => Ok(Self { id, role }),
-            _ => Err(Problem::unauthorized("this needs a session: send Authorization: Bearer <token>")),
+            _ => Err(Problem::unauthorized(
+                "this needs a session: send Authorization: Bearer <token>",
+            )),
         }
     }
 }

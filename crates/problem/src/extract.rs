@@ -35,7 +35,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 "send the body as application/json",
             ));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(unreadable)?;
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(unreadable)?;
         from_slice(&bytes).map(Self)
     }
 }
@@ -61,7 +63,9 @@ pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             Problem::malformed(inner.to_string())
         }
     })?;
-    deserializer.end().map_err(|error| Problem::malformed(error.to_string()))?;
+    deserializer
+        .end()
+        .map_err(|error| Problem::malformed(error.to_string()))?;
     Ok(value)
 }
 
@@ -101,11 +105,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let deserializer = serde_urlencoded::Deserializer::new(form_pairs(query));
-        serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
-            let path = error.path().to_string();
-            let message = error.into_inner().to_string();
-            Problem::invalid(field_of(&path, &message), message)
-        })
+        serde_path_to_error::deserialize(deserializer)
+            .map(Self)
+            .map_err(|error| {
+                let path = error.path().to_string();
+                let message = error.into_inner().to_string();
+                Problem::invalid(field_of(&path, &message), message)
+            })
     }
 }
 
@@ -150,8 +156,16 @@ mod tests {
 
     #[test]
     fn the_field_at_fault_is_named() {
-        let field = |text: &str| from_slice::<Hold>(text.as_bytes()).unwrap_err().body().field;
-        assert_eq!(field(r#"{"seats":[{"row":1}]}"#).as_deref(), Some("seats[0].row"));
+        let field = |text: &str| {
+            from_slice::<Hold>(text.as_bytes())
+                .unwrap_err()
+                .body()
+                .field
+        };
+        assert_eq!(
+            field(r#"{"seats":[{"row":1}]}"#).as_deref(),
+            Some("seats[0].row")
+        );
         assert_eq!(field(r#"{"seats":[{}]}"#).as_deref(), Some("seats[0].row"));
         assert_eq!(field(r#"{}"#).as_deref(), Some("seats"));
         assert_eq!(field(r#"{"seats":[],"x":1}"#).as_deref(), Some("x"));
@@ -169,7 +183,9 @@ mod tests {
     fn deep_nesting_is_refused_and_does_not_overflow_the_stack() {
         let deep = "[".repeat(100_000);
         assert_eq!(
-            from_slice::<serde_json::Value>(deep.as_bytes()).unwrap_err().status(),
+            from_slice::<serde_json::Value>(deep.as_bytes())
+                .unwrap_err()
+                .status(),
             StatusCode::BAD_REQUEST
         );
     }

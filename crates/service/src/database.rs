@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{Connection, PgPool};
 
 use crate::health::Readiness;
 use crate::{Process, Secret, wait};
@@ -35,6 +35,9 @@ pub struct DatabaseSettings {
 /// How long a request waits for a connection before it is refused with 503.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// For how long after its last use a connection is handed out without asking it.
+const BELIEVED_ALIVE_FOR: Duration = Duration::from_millis(500);
+
 /// Opens the pool, waiting for Postgres with a bound.
 ///
 /// Statements are limited to 3 s, waits for a lock to 2 s, and a transaction may stand idle for
@@ -61,6 +64,17 @@ pub async fn open(settings: &DatabaseSettings, process: &Process) -> anyhow::Res
         .max_connections(settings.database_pool)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .idle_timeout(Duration::from_secs(60))
+        // A connection that was used a moment ago is believed to be alive: a ping before every
+        // transaction would be a round trip for nothing. One that stood idle is asked first.
+        .test_before_acquire(false)
+        .before_acquire(|connection, state| {
+            Box::pin(async move {
+                if state.idle_for > BELIEVED_ALIVE_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_lazy_with(options);
     wait::until_ready(process, "postgres", || {
         sqlx::query("SELECT 1").execute(&pool)

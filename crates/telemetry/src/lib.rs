@@ -14,7 +14,10 @@ use prometheus::{Encoder, TextEncoder};
 ///
 /// # Errors
 /// The filter cannot be read, or logging was started before.
-pub fn start(service: &'static str, filter: &str) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+pub fn start(
+    service: &'static str,
+    filter: &str,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     log::start(service, filter)
 }
 

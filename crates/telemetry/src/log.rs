@@ -21,7 +21,10 @@ pub(crate) fn start(
     let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(JsonFields)
         .event_format(Line { service });
-    tracing_subscriber::registry().with(filter).with(lines).try_init()?;
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()?;
     Ok(())
 }
 
@@ -45,7 +48,8 @@ impl Visit for Collect<'_> {
         self.0.insert(field.name().to_owned(), value.into());
     }
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.0.insert(field.name().to_owned(), format!("{value:?}").into());
+        self.0
+            .insert(field.name().to_owned(), format!("{value:?}").into());
     }
 }
 

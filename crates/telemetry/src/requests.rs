@@ -14,7 +14,9 @@ static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
         "http_server_request_duration_seconds",
         "Duration of HTTP requests by method, route and status.",
         &["method", "route", "status"],
-        vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
+        vec![
+            0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
+        ]
     )
     .expect("metric names are unique");
     metric

@@ -15,9 +15,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use prometheus::{
-    HistogramVec, IntCounterVec, register_histogram_vec, register_int_counter_vec,
-};
+use prometheus::{HistogramVec, IntCounterVec, register_histogram_vec, register_int_counter_vec};
 use sqlx::{PgConnection, PgPool, Postgres};
 
 /// How often a transaction is begun at most before its failure is handed to the caller.
@@ -73,8 +71,9 @@ impl DerefMut for Tx {
     }
 }
 
-static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
-    #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
+static SECONDS: LazyLock<HistogramVec> =
+    LazyLock::new(|| {
+        #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
     let metric = register_histogram_vec!(
         "transaction_seconds",
         "Duration of a database transaction from its first BEGIN to its end, by name and outcome.",
@@ -82,8 +81,8 @@ static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
         vec![0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0]
     )
     .expect("metric names are unique");
-    metric
-});
+        metric
+    });
 
 static RETRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
@@ -134,8 +133,14 @@ where
         tokio::time::sleep(pause(attempt, rand::random())).await;
         attempt += 1;
     };
-    let outcome = if result.is_ok() { "committed" } else { "failed" };
-    SECONDS.with_label_values(&[name, outcome]).observe(started.elapsed().as_secs_f64());
+    let outcome = if result.is_ok() {
+        "committed"
+    } else {
+        "failed"
+    };
+    SECONDS
+        .with_label_values(&[name, outcome])
+        .observe(started.elapsed().as_secs_f64());
     result
 }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::client::bank::Bank;
 use crate::client::internal::{Audit, Internal, Ledger, Outbox};
-use crate::client::{Client, Order};
+use crate::client::{Client, Operation, Order};
 
 /// Most pages of one customer's orders that are read.
 const MOST_PAGES: usize = 20;
@@ -67,10 +67,12 @@ impl Ending {
             }
             ending.orders.extend(orders_of(customer).await);
         }
-        if let Some(customer) = customers.first()
-            && customer.event(event_id).await.is_ok()
-        {
-            ending.events.insert(event_id);
+        if let Some(customer) = customers.first() {
+            for id in published(customer).into_iter().chain([event_id]) {
+                if customer.event(id).await.is_ok() {
+                    ending.events.insert(id);
+                }
+            }
         }
         if let Some(booking) = &witnesses.booking {
             ending.audit = Some(booking.audit(event_id).await?);
@@ -92,6 +94,18 @@ impl Ending {
     pub fn order(&self, id: Uuid) -> Option<&Order> {
         self.orders.iter().find(|order| order.id == id)
     }
+}
+
+/// The events that somebody published in the history that this customer writes to.
+fn published(customer: &Client) -> BTreeSet<Uuid> {
+    let records = customer.history().records();
+    let published = records
+        .iter()
+        .filter(|record| record.operation == Operation::PublishEvent);
+    published
+        .filter(|record| record.is_acknowledged())
+        .filter_map(|record| record.subject)
+        .collect()
 }
 
 async fn orders_of(customer: &Client) -> Vec<Order> {

@@ -32,6 +32,12 @@ async fn without_deduplication_the_checker_of_money_finds_a_customer_who_was_cha
 /// One purchase, whose message is delivered three more times.
 async fn drive(programs: &Programs) -> anyhow::Result<Vec<Violation>> {
     let mut system = System::start(programs, cards::FINE).await?;
+    let found = happens_in(&mut system).await;
+    system.end().await?;
+    found
+}
+
+async fn happens_in(system: &mut System) -> anyhow::Result<Vec<Violation>> {
     system.with_workers(1).await?;
     let client = system.customer()?;
     let wanted = Wanted::Best(2);
@@ -45,7 +51,7 @@ async fn drive(programs: &Programs) -> anyhow::Result<Vec<Violation>> {
         place_order(client.next_key(), hold.id, cards::FINE),
     );
     let order: Order = client.read(&ask).await?;
-    until_paid(&system, order.id).await?;
+    until_paid(system, order.id).await?;
     let audit = system.audit().await?;
     let row = audit
         .outbox
@@ -84,7 +90,6 @@ async fn drive(programs: &Programs) -> anyhow::Result<Vec<Violation>> {
         balance: Some(bank.balance().await?),
         ..Ending::default()
     };
-    system.end().await?;
     Ok(money::check(&[], &ending))
 }
 

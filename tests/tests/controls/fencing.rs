@@ -30,6 +30,12 @@ async fn without_fencing_the_checker_of_terms_finds_the_late_write_of_a_paused_l
 /// A leader that is paused in a payout past its lease, and woken when the next one has paid.
 async fn drive(programs: &Programs) -> anyhow::Result<Vec<Violation>> {
     let mut system = System::start(programs, cards::VERY_SLOW).await?;
+    let found = happens_in(&mut system).await;
+    system.end().await?;
+    found
+}
+
+async fn happens_in(system: &mut System) -> anyhow::Result<Vec<Violation>> {
     system.with_workers(2).await?;
     let client = system.customer()?;
     let ask = place_hold(client.next_key(), system.event_id, &Wanted::Best(1));
@@ -37,11 +43,11 @@ async fn drive(programs: &Programs) -> anyhow::Result<Vec<Violation>> {
     let ask = place_order(client.next_key(), hold.id, cards::FINE);
     client.insist(&signed(&client, ask)).await?;
 
-    let due = settlement(&system, "due").await?;
+    let due = settlement(system, "due").await?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let leader = leading(&system).await?;
+    let leader = leading(system).await?;
     leader.signal("STOP").await?;
-    let paid = settlement(&system, "paid").await;
+    let paid = settlement(system, "paid").await;
     leader.signal("CONT").await?;
     anyhow::ensure!(paid?.id == due.id, "another settlement was paid");
     // Time to wake, to find the bank's answer, and to try to write it down.
@@ -51,7 +57,6 @@ async fn drive(programs: &Programs) -> anyhow::Result<Vec<Violation>> {
         books: Some(system.books()?.movements().await?),
         ..Ending::default()
     };
-    system.end().await?;
     Ok(leader_terms::check(&[], &ending))
 }
 

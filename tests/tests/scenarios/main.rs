@@ -12,6 +12,7 @@ mod cards;
 mod dashboards;
 mod dead_letters;
 mod expiry;
+mod fuzz;
 mod keys;
 mod leader;
 mod lost_answers;

@@ -140,6 +140,7 @@ async fn a_killed_replica_costs_two_seconds_at_most_and_no_read() -> anyhow::Res
         let mut last_failure = None;
         let mut reads = 0_u32;
         while began.elapsed() < Duration::from_secs(4) {
+            let asked = began.elapsed();
             let round = async {
                 once.event(hall.event_id).await?;
                 once.me().await?;
@@ -148,8 +149,8 @@ async fn a_killed_replica_costs_two_seconds_at_most_and_no_read() -> anyhow::Res
             };
             reads += 3;
             if let Err(failure) = round.await {
-                println!("{service} is dead for {:?}: {failure}", began.elapsed());
-                last_failure = Some(began.elapsed());
+                println!("{service} is dead for {asked:?}: {failure}");
+                last_failure = Some(asked);
                 // One retry repairs it.
                 once.event(hall.event_id).await?;
                 once.me().await?;
@@ -157,7 +158,7 @@ async fn a_killed_replica_costs_two_seconds_at_most_and_no_read() -> anyhow::Res
             }
         }
         println!(
-            "{}: {reads} reads, last failure {last_failure:?}",
+            "{}: {reads} reads, the last that failed was asked at {last_failure:?}",
             replica.name()
         );
         ensure!(
