@@ -14,13 +14,14 @@ action=$1
 name=$2
 
 case "$name" in
-test) port=18080 subnet=10.83.2.0/24 ;;
-bench) port=18090 subnet=10.83.3.0/24 ;;
+# With the gentle crowd: some panels show what it does, and faults must not harm it.
+test) port=18080 subnet=10.83.2.0/24 crowd=1 ;;
+bench) port=18090 subnet=10.83.3.0/24 crowd=0 ;;
 *) echo "stack: no such stack: $name" >&2; exit 64 ;;
 esac
 project=boxoffice-$name
 export BOXOFFICE_PORT=${TEST_PORT:-$port} BOXOFFICE_SUBNET=${TEST_SUBNET:-$subnet}
-export BACKGROUND_CROWD=${BACKGROUND_CROWD:-0}
+export BACKGROUND_CROWD=${BACKGROUND_CROWD:-$crowd}
 export HOLD_SECONDS=${HOLD_SECONDS:-20} SETTLEMENT_SECONDS=${SETTLEMENT_SECONDS:-10}
 [ "$name" != bench ] || export DOOR_REQUESTS_PER_SECOND=${DOOR_REQUESTS_PER_SECOND:-1000000}
 

@@ -187,15 +187,15 @@ fn every_page_prints_what_it_says() {
         .to_owned();
     let stack = Stack { door, project };
     let only = std::env::var("PAGE").unwrap_or_default();
-    let mut failures = Vec::new();
     for page in pages()
         .iter()
         .filter(|page| page.path.to_string_lossy().contains(&only))
     {
+        // A page that fails may leave parts killed, so nothing is read into those after it.
         match run(page, &stack) {
+            Ok(0) => {}
             Ok(count) => println!("{}: {count} commands", page.path.display()),
-            Err(failure) => failures.push(failure),
+            Err(failure) => panic!("{failure}"),
         }
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
