@@ -3,9 +3,9 @@
 set -eu
 
 mkdir -p /tmp/site
-for number in "$REQUESTS_PER_SECOND" "$SIGN_INS_PER_SECOND" "$CONNECTIONS"; do
+for number in "$PORT" "$REQUESTS_PER_SECOND" "$SIGN_INS_PER_SECOND" "$CONNECTIONS"; do
     case "$number" in
-    '' | *[!0-9]*) echo "nginx: a limit is no number: '$number'" >&2; exit 64 ;;
+    '' | *[!0-9]*) echo "nginx: not a number: '$number'" >&2; exit 64 ;;
     esac
 done
 
@@ -24,7 +24,9 @@ if [ "$GRAFANA" = on ]; then
 else
     link='Grafana was left out: its image could not be pulled on this machine. Prometheus collects the same numbers all the same.'
 fi
-sed "s|@GRAFANA@|$link|" /etc/boxoffice/site/index.html >/tmp/site/index.html
+sed "s|@GRAFANA@|$link|; s|@PORT@|$PORT|" /etc/boxoffice/site/index.html >/tmp/site/index.html
 cp "/etc/boxoffice/conf/grafana-$GRAFANA.conf" /tmp/grafana.conf
 
-exec nginx -e /dev/stderr -c /etc/boxoffice/conf/nginx.conf -g 'daemon off;'
+# Requests are logged as JSON by Nginx itself, past the script that makes JSON
+# of its errors.
+exec nginx -e /dev/stderr -c /etc/boxoffice/conf/nginx.conf -g 'daemon off;' >&3

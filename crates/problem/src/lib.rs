@@ -10,6 +10,7 @@
 
 mod database;
 pub mod extract;
+pub mod openapi;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;

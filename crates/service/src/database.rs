@@ -32,8 +32,9 @@ pub struct DatabaseSettings {
     pub database_pool: u32,
 }
 
-/// How long a request waits for a connection before it is refused with 503.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a request waits for a connection before it is refused with 503; less than a read may
+/// take, so that it is told what was missing.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// For how long after its last use a connection is handed out without asking it.
 const BELIEVED_ALIVE_FOR: Duration = Duration::from_millis(500);
@@ -86,10 +87,25 @@ pub async fn open(settings: &DatabaseSettings, process: &Process) -> anyhow::Res
 
 /// Brings the database to the newest migration; replicas that start together wait for one lock.
 ///
+/// It has a connection of its own, because the limits of requests are not its: a migration may take
+/// as long as it takes, and who waits for another's does so for [`wait::BOUND`] before it is started
+/// again. The table locks that a migration needs are had sooner: what holds them are transactions
+/// of requests, and those are limited.
+///
 /// # Errors
-/// A migration failed, or another process held the lock for longer than [`wait::BOUND`].
+/// A migration failed, or a lock was held by others for longer than [`wait::BOUND`].
 pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
-    tokio::time::timeout(wait::BOUND, migrator.run(pool)).await??;
+    // What is named last counts.
+    let options = pool.connect_options().as_ref().clone().options([
+        ("statement_timeout", "0".to_owned()),
+        ("lock_timeout", format!("{}s", wait::BOUND.as_secs())),
+    ]);
+    let single = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await?;
+    migrator.run(&single).await?;
+    single.close().await;
     Ok(())
 }
 
@@ -132,4 +148,38 @@ fn observe(pool: PgPool, process: &Process) {
             }
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::migrate::{Migration, MigrationType};
+    use sqlx::{Executor, SqlSafeStr};
+
+    use super::*;
+
+    /// A pool of the same database whose statements and waits for locks are limited to 100 ms.
+    fn hurried(pool: &PgPool) -> PgPool {
+        let options = pool.connect_options().as_ref().clone();
+        PgPoolOptions::new().connect_lazy_with(
+            options.options([("statement_timeout", "100ms"), ("lock_timeout", "100ms")]),
+        )
+    }
+
+    fn slow() -> Migrator {
+        let sql = "SELECT pg_sleep(0.3); CREATE TABLE made ();".into_sql_str();
+        let kind = MigrationType::Simple;
+        Migrator::with_migrations(vec![Migration::new(1, "slow".into(), kind, sql, false)])
+    }
+
+    #[sqlx::test]
+    async fn a_migration_takes_as_long_as_it_takes_and_replicas_wait_for_it(pool: PgPool) {
+        let hurried = hurried(&pool);
+        let cut = hurried.execute("SELECT pg_sleep(0.3)").await;
+        assert!(cut.is_err(), "a request would be cut off");
+        let (first, second) = (slow(), slow());
+        let (first, second) = tokio::join!(migrate(&hurried, &first), migrate(&hurried, &second));
+        first.unwrap();
+        second.unwrap();
+        hurried.execute("SELECT FROM made").await.unwrap();
+    }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use problem::Problem;
@@ -23,14 +23,18 @@ use tracing::Instrument;
 
 use crate::health::{self, Readiness};
 use crate::lifecycle::GRACE;
-use crate::{Listeners, Process};
+use crate::{Body, Listeners, Process};
 
 /// The largest request body. Nginx has the same limit.
 pub const BODY_LIMIT: usize = 64 * 1024;
 
-/// How long a request may take before it is answered with 503, unless a process asks for another
-/// limit by [`Doors::request_timeout`].
+/// How long a request may take before it is answered with 503. Nginx waits longer, so that it is
+/// the process that says so, and keeps its connection.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// The same for a read at the public door. Nginx gives up on a read after 2 s and tries another
+/// replica, which is right where this one hangs and wrong where it is only slow.
+pub const READ_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Most requests a process answers at once; above it they are refused with 503 straight away.
 pub const CONCURRENCY_LIMIT: usize = 512;
@@ -44,37 +48,33 @@ pub struct Doors {
     pub internal: Router,
     /// What has to answer before the process counts as ready.
     pub readiness: Readiness,
+    /// How long a request at the public door may take; [`REQUEST_TIMEOUT`] unless there is a reason.
+    /// Reads have [`READ_TIMEOUT`] everywhere.
+    pub request_timeout: Duration,
 }
 
-impl Doors {
-    /// The same doors with another limit than [`REQUEST_TIMEOUT`] for requests at the public one.
-    #[must_use]
-    pub fn request_timeout(self, limit: Duration) -> TimedDoors {
-        TimedDoors {
-            doors: self,
-            request_timeout: limit,
+/// How long requests of a door may take.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    reads: Duration,
+    others: Duration,
+}
+
+impl Patience {
+    fn with(self, method: &Method) -> Duration {
+        if matches!(*method, Method::GET | Method::HEAD) {
+            self.reads
+        } else {
+            self.others
         }
     }
 }
 
-/// [`Doors`] with a limit of their own for how long a request may take.
-#[derive(Debug)]
-pub struct TimedDoors {
-    doors: Doors,
-    request_timeout: Duration,
-}
-
-impl From<Doors> for TimedDoors {
-    fn from(doors: Doors) -> Self {
-        doors.request_timeout(REQUEST_TIMEOUT)
-    }
-}
-
 /// Serves health at once, the doors as soon as `body` has made them, until the process is stopped.
-pub(crate) async fn serve<D: Into<TimedDoors>>(
+pub(crate) async fn serve(
     listeners: Listeners,
     process: Process,
-    body: impl Future<Output = anyhow::Result<D>>,
+    body: Body,
 ) -> anyhow::Result<()> {
     let ready = Arc::new(OnceLock::new());
     let internal_listener = bind(listeners.internal_listen).await?;
@@ -87,11 +87,8 @@ pub(crate) async fn serve<D: Into<TimedDoors>>(
         doors = body => doors,
         () = process.ended() => return Ok(()),
     };
-    let TimedDoors {
-        doors,
-        request_timeout,
-    } = match doors {
-        Ok(doors) => doors.into(),
+    let doors = match doors {
+        Ok(doors) => doors,
         Err(error) => {
             process.end();
             return Err(error);
@@ -101,18 +98,24 @@ pub(crate) async fn serve<D: Into<TimedDoors>>(
     let routes = doors
         .internal
         .merge(health::routes(process.clone(), doors.readiness));
-    let _ = ready.set(limited(routes, &process, REQUEST_TIMEOUT));
+    // What is read inside may be long, such as all of an event for a checker.
+    let inside = Patience {
+        reads: REQUEST_TIMEOUT,
+        others: REQUEST_TIMEOUT,
+    };
+    let _ = ready.set(limited(routes, &process, inside));
     tracing::info!(
         http.listen = %listeners.http_listen,
         internal.listen = %listeners.internal_listen,
         "listening"
     );
-    let public = axum::serve(
-        public_listener,
-        limited(doors.public, &process, request_timeout),
-    )
-    .with_graceful_shutdown(after_grace(process.clone()))
-    .into_future();
+    let outside = Patience {
+        reads: READ_TIMEOUT,
+        others: doors.request_timeout,
+    };
+    let public = axum::serve(public_listener, limited(doors.public, &process, outside))
+        .with_graceful_shutdown(after_grace(process.clone()))
+        .into_future();
     let served = async { tokio::join!(public, internal) };
     tokio::select! {
         (public, internal) = served => {
@@ -154,7 +157,7 @@ async fn after_grace(process: Process) {
 
 /// The layers that every door has, outermost first: measure, shed, catch panics, limit time,
 /// limit the body.
-fn limited(router: Router, process: &Process, request_timeout: Duration) -> Router {
+fn limited(router: Router, process: &Process, patience: Patience) -> Router {
     let process = process.clone();
     let permits = Arc::new(tokio::sync::Semaphore::new(CONCURRENCY_LIMIT));
     router
@@ -169,7 +172,7 @@ fn limited(router: Router, process: &Process, request_timeout: Duration) -> Rout
         })
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
-            in_time(request_timeout, request, next)
+            in_time(patience.with(request.method()), request, next)
         }))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -205,16 +208,11 @@ async fn in_span(request: Request, next: Next) -> Response {
 }
 
 fn span_of(headers: &HeaderMap) -> tracing::Span {
-    let text = |name| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
-    };
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     tracing::info_span!(
         "request",
         http.request.id = text("x-request-id"),
-        trace.parent = text("traceparent"),
+        trace.id = text("traceparent").and_then(telemetry::trace_id),
     )
 }
 
@@ -233,4 +231,38 @@ fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
         .or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()))
         .unwrap_or_else(|| "a panic".to_owned());
     Problem::internal(text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body as Content;
+    use axum::routing::any;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_is_given_up_sooner_than_a_write() {
+        let slow = Router::new().route(
+            "/",
+            any(async || tokio::time::sleep(Duration::from_millis(300)).await),
+        );
+        let patience = Patience {
+            reads: Duration::from_millis(30),
+            others: Duration::from_secs(10),
+        };
+        let door = limited(slow, &Process::new(), patience);
+        let ask = async |method: Method| {
+            let request = Request::builder().method(method).uri("/");
+            let request = request.body(Content::empty()).unwrap();
+            door.clone().oneshot(request).await.unwrap()
+        };
+        for method in [Method::GET, Method::HEAD] {
+            let answer = ask(method.clone()).await;
+            assert_eq!(answer.status(), 503, "{method}");
+            assert_eq!(answer.headers()[header::RETRY_AFTER], "1", "{method}");
+        }
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            assert_eq!(ask(method.clone()).await.status(), 200, "{method}");
+        }
+    }
 }

@@ -24,13 +24,22 @@ pub mod wait;
 use std::process::ExitCode;
 use std::time::Duration;
 
-pub use http::{Doors, TimedDoors};
+use futures_util::future::BoxFuture;
+pub use http::Doors;
 pub use lifecycle::Process;
 pub use settings::Secret;
 
 /// How long a process has to end after SIGTERM before what is left of it is dropped. Container
 /// engines wait 10 s.
 pub const HARD_STOP_AFTER: Duration = Duration::from_secs(8);
+
+/// Most threads that work on requests and messages. The runtime would start one a core; what we do
+/// waits for stores most of the time, each thread costs memory, and a container may have 64 of them.
+const MOST_WORKER_THREADS: usize = 4;
+
+/// Most threads for work that blocks, such as hashing a password or looking up a name; more of it
+/// waits for its turn. Each ends when it had nothing to do for a while.
+const MOST_BLOCKING_THREADS: usize = 16;
 
 /// The settings every process has, beside its own.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,7 +51,7 @@ pub struct Listeners {
     #[arg(long, env = "INTERNAL_LISTEN", default_value = "0.0.0.0:9000")]
     pub internal_listen: std::net::SocketAddr,
     /// Log filter: a level, or directives such as `info,sqlx=debug`.
-    #[arg(long, env = "LOG", default_value = "info")]
+    #[arg(long, env = "LOG", default_value = settings::DEFAULT_LOG, value_parser = telemetry::filter)]
     pub log: String,
 }
 
@@ -52,30 +61,44 @@ pub trait Settings: clap::Parser + Send + 'static {
     fn listeners(&self) -> &Listeners;
 }
 
+/// What a process's `start` returns: the doors, once the process has made what it is made of.
+///
+/// It is boxed so that a program's `main` holds a pointer to its body and not the body itself,
+/// which the compiler would otherwise work through once for the library and once for the program.
+pub type Body = BoxFuture<'static, anyhow::Result<Doors>>;
+
 /// Runs a process until it is stopped: reads settings, starts logs, calls `body`, serves the doors
 /// that it returns. With the single argument `health` it asks the running process for its
 /// readiness instead and exits 0 or 1, which is the container's health check.
-///
-/// The body returns [`Doors`], or [`TimedDoors`] where requests may take longer than elsewhere.
-pub fn run<S, F, Fut, D>(name: &'static str, body: F) -> ExitCode
-where
-    S: Settings,
-    F: FnOnce(S, Process) -> Fut,
-    Fut: Future<Output = anyhow::Result<D>>,
-    D: Into<TimedDoors>,
-{
+pub fn run<S: Settings>(name: &'static str, body: fn(S, Process) -> Body) -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some("health") {
         return health::probe();
     }
-    let settings: S = match settings::load() {
+    let settings: S = match settings::load(name) {
         Ok(settings) => settings,
         Err(code) => return code,
     };
-    if let Err(error) = telemetry::start(name, &settings.listeners().log) {
-        eprintln!("{name}: LOG: {error}");
-        return ExitCode::from(2);
+    let listeners = settings.listeners().clone();
+    live(
+        name,
+        listeners,
+        Box::new(move |process| body(settings, process)),
+    )
+}
+
+fn live(
+    name: &'static str,
+    listeners: Listeners,
+    body: Box<dyn FnOnce(Process) -> Body>,
+) -> ExitCode {
+    if let Err(error) = telemetry::start(name, &listeners.log) {
+        tracing::error!(%error, "logging could not be started");
+        return ExitCode::FAILURE;
     }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(MOST_WORKER_THREADS))
+        .max_blocking_threads(MOST_BLOCKING_THREADS)
         .enable_all()
         .build()
     {
@@ -88,8 +111,7 @@ where
     let outcome = runtime.block_on(async {
         let process = Process::new();
         process.stop_on_signals();
-        let listeners = settings.listeners().clone();
-        http::serve(listeners, process.clone(), body(settings, process.clone())).await
+        http::serve(listeners, process.clone(), body(process)).await
     });
     runtime.shutdown_timeout(Duration::from_millis(500));
     match outcome {

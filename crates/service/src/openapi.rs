@@ -1,6 +1,7 @@
 //! OpenAPI generated from the code, and the page that shows it.
 
 use axum::Router;
+use utoipa::PartialSchema;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -19,6 +20,12 @@ where
     title.clone_into(&mut api.info.title);
     api.info.description = Some(description.to_owned());
     env!("CARGO_PKG_VERSION").clone_into(&mut api.info.version);
+    // The answers that routes share name it, and do not bring it along.
+    let components = api.components.get_or_insert_default();
+    components
+        .schemas
+        .entry("Problem".to_owned())
+        .or_insert_with(problem::Body::schema);
     router.merge(pages(name, api))
 }
 
@@ -29,4 +36,28 @@ where
     utoipa_swagger_ui::SwaggerUi::new(format!("/api/{name}/docs"))
         .url(format!("/api/{name}/openapi.json"), api)
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_document_has_what_shared_answers_refer_to() {
+        let router: Router = documented("x", "X", "", OpenApiRouter::new());
+        let request = Request::get("/api/x/openapi.json")
+            .body(Body::empty())
+            .unwrap();
+        let answer = router.oneshot(request).await.unwrap();
+        let document = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        let document = String::from_utf8(document.to_vec()).unwrap();
+        assert!(
+            document.contains("\"schemas\":{\"Problem\":{"),
+            "{document}"
+        );
+    }
 }

@@ -7,6 +7,9 @@ use std::str::FromStr;
 use clap::error::ErrorKind;
 use clap::{Command, Parser};
 
+/// The log filter where no other is set.
+pub(crate) const DEFAULT_LOG: &str = "info";
+
 /// A secret that was read from a file. It never shows itself in logs.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -39,8 +42,8 @@ impl FromStr for Secret {
     }
 }
 
-/// Reads the settings. On mistakes prints each of them, one a line, and gives the exit code 2.
-pub(crate) fn load<S: Parser>() -> Result<S, ExitCode> {
+/// Reads the settings of `service`. On mistakes logs each of them and gives the exit code 2.
+pub(crate) fn load<S: Parser>(service: &'static str) -> Result<S, ExitCode> {
     match S::try_parse() {
         Ok(settings) => Ok(settings),
         Err(error) => {
@@ -51,12 +54,15 @@ pub(crate) fn load<S: Parser>() -> Result<S, ExitCode> {
                 let _ = error.print();
                 return Err(ExitCode::SUCCESS);
             }
-            let mistakes = mistakes(&S::command());
+            // The log filter is a setting itself: its default stands in for it. Where logs were
+            // started already, they are as good.
+            let _ = telemetry::start(service, DEFAULT_LOG);
+            let mut mistakes = mistakes(&S::command());
             if mistakes.is_empty() {
-                let _ = error.print();
+                mistakes.push(reason(&error));
             }
             for mistake in mistakes {
-                eprintln!("{mistake}");
+                tracing::error!("{mistake}");
             }
             Err(ExitCode::from(2))
         }
@@ -77,15 +83,17 @@ fn mistakes(command: &Command) -> Vec<String> {
                 .try_get_matches_from(std::iter::empty::<&str>())
                 .err()?;
             let name = argument.get_env()?.to_string_lossy().into_owned();
-            let text = error.render().to_string();
-            let reason = text.split("\n\nUsage").next().unwrap_or_default().trim();
-            let reason = reason
-                .strip_prefix("error: ")
-                .unwrap_or(reason)
-                .replace('\n', " ");
-            Some(format!("{name}: {reason}"))
+            Some(format!("{name}: {}", reason(&error)))
         })
         .collect()
+}
+
+/// What clap says, in one line and without its advice.
+fn reason(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let reason = text.split("\n\nUsage").next().unwrap_or_default().trim();
+    let reason = reason.strip_prefix("error: ").unwrap_or(reason);
+    reason.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -93,11 +101,13 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Three {
+    struct Four {
         #[arg(long, env = "SETTINGS_TEST_PORT")]
         _port: u16,
         #[arg(long, env = "SETTINGS_TEST_SECRET")]
         _secret: Secret,
+        #[arg(long, env = "SETTINGS_TEST_LOG", default_value = "sqlx=loud", value_parser = telemetry::filter)]
+        _log: String,
         #[arg(long, env = "SETTINGS_TEST_FINE", default_value = "3")]
         _fine: u16,
     }
@@ -105,10 +115,12 @@ mod tests {
     #[test]
     fn every_mistake_is_told_at_once_and_names_its_setting() {
         use clap::CommandFactory;
-        let found = mistakes(&Three::command());
-        assert_eq!(found.len(), 2, "{found:?}");
+        let found = mistakes(&Four::command());
+        assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].starts_with("SETTINGS_TEST_PORT: "), "{found:?}");
         assert!(found[1].starts_with("SETTINGS_TEST_SECRET: "), "{found:?}");
+        assert!(found[2].starts_with("SETTINGS_TEST_LOG: "), "{found:?}");
+        assert!(found.iter().all(|line| !line.contains('\n')), "{found:?}");
     }
 
     #[test]

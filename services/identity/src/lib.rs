@@ -55,7 +55,11 @@ struct Identity {
 ///
 /// # Errors
 /// A store was not there in time, or a migration failed.
-pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors> {
+pub fn start(settings: Settings, process: Process) -> service::Body {
+    Box::pin(make(settings, process))
+}
+
+async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let passwords = Passwords::new()?;
     let accounts = database::open(&settings.database, &process).await?;
     database::migrate(&accounts, &sqlx::migrate!()).await?;
@@ -86,5 +90,6 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors
         public: routes::public(identity.clone()),
         internal: routes::internal(identity),
         readiness,
+        request_timeout: service::http::REQUEST_TIMEOUT,
     })
 }

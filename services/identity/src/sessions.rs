@@ -1,10 +1,17 @@
 //! Sessions in Redis: a bearer token is worth what stands under its hash.
 //!
 //! Redis holds only SHA-256 of each token, so nobody who reads it can sign in. A session ends by
-//! its time to live or by signing out. What this promises: every question is answered or given up
-//! within a bound, and a question that could not be asked lets nobody in.
+//! its time to live, by signing out, or when its account has begun [`MOST`] newer ones. What this
+//! promises: every question is answered or given up within a bound, a question that could not be
+//! asked lets nobody in, and an account has a bounded share of a memory that evicts nothing.
+//!
+//! | key | value |
+//! |---|---|
+//! | `session:<hash of the token>` | account and role |
+//! | `sessions:<account>` | list of the account's session keys, oldest first |
 
 use std::str::FromStr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
@@ -12,12 +19,42 @@ use chrono::{DateTime, TimeDelta, Utc};
 use messages::account::{Account, Role};
 use problem::Problem;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, Script};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// How long a session lasts.
 pub(crate) const LIFETIME: TimeDelta = TimeDelta::hours(24);
+
+/// Most sessions of an account; one more ends the oldest.
+pub(crate) const MOST: usize = 10;
+
+/// Begins a session. All last equally long, so those whose time is over stand first in the list
+/// and leave it first. A script is carried out as a whole: no two sign-ins meet in the middle.
+static BEGIN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local session, list = KEYS[1], KEYS[2]
+         local account, role, lifetime, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+         redis.call('HSET', session, 'account_id', account, 'role', role)
+         redis.call('EXPIRE', session, lifetime)
+         redis.call('RPUSH', list, session)
+         redis.call('EXPIRE', list, lifetime)
+         while redis.call('LLEN', list) > most do
+             redis.call('DEL', redis.call('LPOP', list))
+         end",
+    )
+});
+
+/// Ends a session, whose account only Redis knows.
+static END: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        "local account = redis.call('HGET', KEYS[1], 'account_id')
+         if account then
+             redis.call('LREM', 'sessions:' .. account, 1, KEYS[1])
+             redis.call('DEL', KEYS[1])
+         end",
+    )
+});
 
 /// How long Redis may take to let us in, and to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -125,26 +162,19 @@ impl Sessions {
         asked(redis::cmd("PING").exec_async(&mut redis)).await
     }
 
-    /// Begins a session.
+    /// Begins a session; the account's oldest one ends where it has more than [`MOST`].
     pub(crate) async fn begin(&self, account: Account) -> Result<(Token, DateTime<Utc>), Problem> {
         let token = Token::random();
-        let key = token.key();
         let expires_at = Utc::now() + LIFETIME;
         let mut redis = self.0.clone();
-        asked(
-            redis::pipe()
-                .atomic()
-                .hset_multiple(
-                    &key,
-                    &[
-                        ("account_id", account.id.to_string().as_str()),
-                        ("role", account.role.as_str()),
-                    ],
-                )
-                .expire(&key, LIFETIME.num_seconds())
-                .exec_async(&mut redis),
-        )
-        .await?;
+        let mut script = BEGIN.key(token.key());
+        script
+            .key(format!("sessions:{}", account.id))
+            .arg(account.id.to_string())
+            .arg(account.role.as_str())
+            .arg(LIFETIME.num_seconds())
+            .arg(MOST);
+        asked(script.invoke_async::<()>(&mut redis)).await?;
         Ok((token, expires_at))
     }
 
@@ -171,7 +201,8 @@ impl Sessions {
     /// Ends a session; one that is over already stays over.
     pub(crate) async fn end(&self, token: &Token) -> Result<(), Problem> {
         let mut redis = self.0.clone();
-        asked(redis::cmd("DEL").arg(token.key()).exec_async(&mut redis)).await
+        let script = END.key(token.key());
+        asked(script.invoke_async(&mut redis)).await
     }
 
     /// Seconds that a session has left.

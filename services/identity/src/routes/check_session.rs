@@ -29,10 +29,17 @@ mod tests {
 
     use messages::account::{Account, Role};
     use sqlx::PgPool;
+    use tokio::task::JoinSet;
     use uuid::Uuid;
 
     use crate::routes::testing::{TestIdentity, sessions};
-    use crate::sessions::LIFETIME;
+    use crate::sessions::{LIFETIME, MOST, Token};
+
+    /// What the check of a session comes to.
+    async fn checked(identity: &TestIdentity, token: &Token) -> u16 {
+        let authorization = format!("Bearer {}", token.reveal());
+        identity.check(Some(&authorization)).await.status.as_u16()
+    }
 
     #[sqlx::test]
     async fn a_session_tells_whose_it_is(pool: PgPool) {
@@ -56,6 +63,45 @@ mod tests {
             (LIFETIME.num_seconds() - 60..=LIFETIME.num_seconds()).contains(&left),
             "{left}"
         );
+    }
+
+    #[sqlx::test]
+    async fn one_session_too_many_ends_the_oldest(pool: PgPool) {
+        let identity = TestIdentity::open(pool);
+        let account = Account {
+            id: Uuid::now_v7(),
+            role: Role::Customer,
+        };
+        let begin = async || identity.sessions.begin(account).await.unwrap().0;
+        let mut tokens = Vec::new();
+        for _ in 0..MOST {
+            tokens.push(begin().await);
+        }
+        // One that was signed out counts no more.
+        identity.sessions.end(&tokens.remove(3)).await.unwrap();
+        tokens.push(begin().await);
+        for token in &tokens {
+            assert_eq!(checked(&identity, token).await, 204);
+        }
+        tokens.push(begin().await);
+        assert_eq!(checked(&identity, &tokens.remove(0)).await, 401);
+        for token in &tokens {
+            assert_eq!(checked(&identity, token).await, 204);
+        }
+        // So does a crowd that signs in at the same moment.
+        let mut crowd = JoinSet::new();
+        for _ in 0..3 * MOST {
+            let sessions = identity.sessions.clone();
+            crowd.spawn(async move { sessions.begin(account).await.unwrap().0 });
+        }
+        let mut good = 0;
+        for token in crowd.join_all().await {
+            good += usize::from(checked(&identity, &token).await == 204);
+        }
+        assert_eq!(good, MOST);
+        for token in &tokens {
+            assert_eq!(checked(&identity, token).await, 401);
+        }
     }
 
     #[sqlx::test]

@@ -7,7 +7,9 @@ use idempotency::{Answer, Begun, Key, Operation};
 use messages::account::Role;
 use problem::Problem;
 use problem::extract::Json;
+use problem::openapi::{Answers, BODY, DATABASE, DOOR, KEY};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use transaction::Isolation;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -45,23 +47,28 @@ struct Sameness<'a> {
     role: Role,
 }
 
+/// Whose keys those of a sign-up are, where there is no account yet: the address's, however it is
+/// capitalised. So nobody meets the key that a stranger chose. An id of version 8, which belongs to
+/// no account: those are of version 7.
+fn keys_of(email: &Email) -> Uuid {
+    let digest: [u8; 32] = Sha256::digest(email.as_str().to_ascii_lowercase()).into();
+    let half = std::array::from_fn(|at| digest[at]);
+    uuid::Builder::from_custom_bytes(half).into_uuid()
+}
+
 /// Sign up.
 ///
-/// Makes no session: sign in afterwards.
+/// Makes no session: sign in afterwards. The key is the address's own: with another address it is
+/// another key.
 #[utoipa::path(
     post,
     path = "/api/identity/accounts",
     tag = "accounts",
     params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 64)),
     responses(
+        Answers<{ DOOR | DATABASE | BODY | KEY }>,
         (status = 201, body = AccountView, description = "The account"),
-        (status = 400, body = problem::Body, content_type = "application/problem+json", description = "malformed-request, idempotency-key-missing"),
-        (status = 409, body = problem::Body, content_type = "application/problem+json", description = "email-taken, busy"),
-        (status = 413, body = problem::Body, content_type = "application/problem+json", description = "body-too-large"),
-        (status = 415, body = problem::Body, content_type = "application/problem+json", description = "unsupported-media-type"),
-        (status = 422, body = problem::Body, content_type = "application/problem+json", description = "invalid-request, idempotency-key-reused"),
-        (status = 429, body = problem::Body, content_type = "application/problem+json", description = "too-many-requests"),
-        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
+        (status = 409, body = problem::Body, content_type = "application/problem+json", description = "email-taken, busy (with Retry-After)"),
     )
 )]
 pub(super) async fn create(
@@ -78,7 +85,7 @@ pub(super) async fn create(
     // Before the transaction: none stands open while this one waits for its turn to hash.
     let password_hash = identity.passwords.hash(&password).await?;
     let operation = Operation {
-        account_id: Uuid::nil(),
+        account_id: keys_of(&email),
         name: "create_account",
         key: &key,
         request_hash: idempotency::hash(&Sameness {
@@ -149,13 +156,7 @@ async fn same_password(
     if identity.passwords.check(password, Some(&hash)).await? {
         return Ok(());
     }
-    Err(Problem::new(
-        StatusCode::UNPROCESSABLE_ENTITY,
-        "idempotency-key-reused",
-        "The key belongs to another request",
-        "this Idempotency-Key came with a different request before; use a new one",
-    )
-    .field("Idempotency-Key"))
+    Err(idempotency::reused())
 }
 
 fn email_taken() -> Problem {
@@ -210,6 +211,23 @@ mod tests {
             assert_eq!(refused.body["type"], "/problems/idempotency-key-reused");
         }
         assert_eq!(accounts(&pool).await, 1);
+    }
+
+    #[sqlx::test]
+    async fn a_key_is_its_addresss_own(pool: PgPool) {
+        let identity = TestIdentity::open(pool.clone());
+        let (ada, mut bob) = (ada(), ada());
+        bob["name"] = json!("Bob");
+        assert_eq!(identity.sign_up("1", &ada).await.status, 201);
+        let other = identity.sign_up("1", &bob).await;
+        assert_eq!(other.status, 201, "{}", other.body);
+        assert_eq!(other.body["name"], "Bob");
+        assert!(!other.headers.contains_key("idempotency-replayed"));
+        assert_eq!(accounts(&pool).await, 2);
+        let mut shouted = ada.clone();
+        shouted["email"] = json!(ada["email"].as_str().unwrap().to_uppercase());
+        let refused = identity.sign_up("1", &shouted).await;
+        assert_eq!(refused.body["type"], "/problems/idempotency-key-reused");
     }
 
     #[sqlx::test]

@@ -22,17 +22,19 @@ const DESCRIPTION: &str = "Accounts and sessions. Signing in gives a bearer toke
 
 /// What the world may ask.
 pub(crate) fn public(identity: Identity) -> Router {
+    service::openapi::documented("identity", "Identity", DESCRIPTION, routes()).with_state(identity)
+}
+
+fn routes() -> OpenApiRouter<Identity> {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let components = ComponentsBuilder::new()
         .security_scheme("session", SecurityScheme::Http(token))
         .build();
-    let routes =
-        OpenApiRouter::with_openapi(OpenApiBuilder::new().components(Some(components)).build())
-            .routes(routes!(create_account::create))
-            .routes(routes!(read_account::read))
-            .routes(routes!(sign_in::sign_in))
-            .routes(routes!(sign_out::sign_out));
-    service::openapi::documented("identity", "Identity", DESCRIPTION, routes).with_state(identity)
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().components(Some(components)).build())
+        .routes(routes!(create_account::create))
+        .routes(routes!(read_account::read))
+        .routes(routes!(sign_in::sign_in))
+        .routes(routes!(sign_out::sign_out))
 }
 
 /// What only Nginx asks.
@@ -44,3 +46,34 @@ pub(crate) fn internal(identity: Identity) -> Router {
 
 #[cfg(test)]
 mod testing;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_documents_what_it_may_answer() {
+        let document = serde_json::to_value(routes().split_for_parts().1).unwrap();
+        let operation = |path: &str, method: &str| {
+            let answers = &document["paths"][path][method]["responses"];
+            let statuses = answers.as_object().unwrap().keys();
+            statuses.map(String::as_str).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            operation("/api/identity/accounts", "post"),
+            "201 400 408 409 413 414 415 422 429 431 503"
+        );
+        assert_eq!(
+            operation("/api/identity/accounts/me", "get"),
+            "200 400 401 408 409 413 414 429 431 503"
+        );
+        assert_eq!(
+            operation("/api/identity/sessions", "post"),
+            "201 400 401 408 409 413 414 415 422 429 431 503"
+        );
+        assert_eq!(
+            operation("/api/identity/sessions/current", "delete"),
+            "204 400 401 408 413 414 429 431 503"
+        );
+    }
+}

@@ -4,6 +4,7 @@ use axum::extract::State;
 use messages::account::{Account, Role};
 use problem::Problem;
 use problem::extract::Json;
+use problem::openapi::{Answers, DATABASE, DOOR, SESSION};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -32,9 +33,8 @@ pub(super) struct AccountView {
     tag = "accounts",
     security(("session" = [])),
     responses(
+        Answers<{ DOOR | DATABASE | SESSION }>,
         (status = 200, body = AccountView, description = "The account"),
-        (status = 401, body = problem::Body, content_type = "application/problem+json", description = "unauthorized"),
-        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
     )
 )]
 pub(super) async fn read(

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use messages::account::{Account, Role};
 use problem::Problem;
 use problem::extract::Json;
+use problem::openapi::{Answers, BODY, DATABASE, DOOR};
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -51,19 +52,16 @@ pub(super) struct Session {
 }
 
 /// Sign in.
+///
+/// An account has ten sessions at most: the eleventh ends the oldest.
 #[utoipa::path(
     post,
     path = "/api/identity/sessions",
     tag = "sessions",
     responses(
+        Answers<{ DOOR | DATABASE | BODY }>,
         (status = 201, body = Session, description = "The session"),
-        (status = 400, body = problem::Body, content_type = "application/problem+json", description = "malformed-request"),
         (status = 401, body = problem::Body, content_type = "application/problem+json", description = "wrong-credentials"),
-        (status = 413, body = problem::Body, content_type = "application/problem+json", description = "body-too-large"),
-        (status = 415, body = problem::Body, content_type = "application/problem+json", description = "unsupported-media-type"),
-        (status = 422, body = problem::Body, content_type = "application/problem+json", description = "invalid-request"),
-        (status = 429, body = problem::Body, content_type = "application/problem+json", description = "too-many-requests"),
-        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
     )
 )]
 pub(super) async fn sign_in(

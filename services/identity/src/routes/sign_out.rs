@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use problem::Problem;
+use problem::openapi::{Answers, DOOR, SESSION};
 
 use crate::Identity;
 use crate::sessions::Token;
@@ -16,9 +17,8 @@ use crate::sessions::Token;
     tag = "sessions",
     security(("session" = [])),
     responses(
+        Answers<{ DOOR | SESSION }>,
         (status = 204, description = "The session is over"),
-        (status = 401, body = problem::Body, content_type = "application/problem+json", description = "unauthorized"),
-        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
     )
 )]
 pub(super) async fn sign_out(
