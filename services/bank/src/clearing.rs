@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use messages::bank::Movement;
+use messages::bank::{MOST_MINOR, Movement};
 use problem::Problem;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,6 @@ use crate::sandbox::{Behaviour, SILENCE};
 
 /// Most requests that are carried out at once; above it they are refused with 503.
 const UNDER_WAY: usize = 256;
-
-/// The most one movement may be, in minor units: sums of it stay far from overflow.
-pub(crate) const MOST: i64 = 100_000_000_000;
 
 /// What the routes work with.
 #[derive(Clone)]
@@ -113,12 +110,12 @@ fn fault(status: StatusCode) -> Problem {
 
 /// Checks an amount.
 pub(crate) fn check_amount(amount_minor: i64) -> Result<(), Problem> {
-    if (1..=MOST).contains(&amount_minor) {
+    if (1..=MOST_MINOR).contains(&amount_minor) {
         Ok(())
     } else {
         Err(Problem::invalid(
             "amount_minor",
-            format!("an amount is 1 to {MOST} minor units"),
+            format!("an amount is 1 to {MOST_MINOR} minor units"),
         ))
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use axum::Router;
 use service::health::Readiness;
-use service::{Doors, Listeners, Process, Secret, TimedDoors};
+use service::{Doors, Listeners, Process, Secret};
 use tokio_util::sync::CancellationToken;
 
 pub use books::Books;
@@ -55,7 +55,11 @@ impl service::Settings for Settings {
 ///
 /// # Errors
 /// The books cannot be opened.
-pub async fn start(settings: Settings, process: Process) -> anyhow::Result<TimedDoors> {
+pub fn start(settings: Settings, process: Process) -> service::Body {
+    Box::pin(make(settings, process))
+}
+
+async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     metrics::start();
     let books = Books::open(&settings.books_file).await?;
     let readiness = Readiness::new().needs("books", {
@@ -66,12 +70,12 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Timed
         }
     });
     let bank = Bank::new(books, settings.api_key_file.reveal(), process.soft_stop());
-    let doors = Doors {
+    Ok(Doors {
         public: routes::router(bank),
         internal: Router::new(),
         readiness,
-    };
-    Ok(doors.request_timeout(REQUEST_TIMEOUT))
+        request_timeout: REQUEST_TIMEOUT,
+    })
 }
 
 /// The whole of the bank as a router, for whoever runs it inside another program.

@@ -54,8 +54,8 @@ impl Running {
         let started = Instant::now();
         let pid = self.child.id().to_string();
         assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
+            Command::new("sh")
+                .args(["-c", &format!("kill -s TERM {pid}")])
                 .status()
                 .unwrap()
                 .success()

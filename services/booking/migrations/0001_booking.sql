@@ -40,7 +40,7 @@ CREATE TABLE seats (
 CREATE INDEX seats_unsold ON seats (event_id, rank) WHERE order_id IS NULL;
 -- Serves: the best free seats of one section.
 CREATE INDEX seats_unsold_section ON seats (event_id, section, rank) WHERE order_id IS NULL;
--- Serves: freeing the seats of a cancelled order; the foreign key when orders are pruned.
+-- Serves: freeing the seats of an order that was cancelled or is pruned; the foreign key.
 CREATE INDEX seats_order ON seats (order_id) WHERE order_id IS NOT NULL;
 
 -- ── holds ───────────────────────────────────────────────────────────────────────────────────
@@ -58,18 +58,18 @@ CREATE TABLE holds (
 CREATE INDEX holds_active_expiry ON holds (expires_at) WHERE state = 'active';
 -- Serves: pruning of holds that came to nothing.
 CREATE INDEX holds_over ON holds (expires_at) WHERE state IN ('released', 'expired');
--- Serves: the foreign key when an event is pruned.
+-- Serves: the holds of an event that is pruned, and its foreign key.
 CREATE INDEX holds_event ON holds (event_id);
 
--- The price freezes in the hold.
+-- The price freezes in the hold. A seat cannot go while a hold, an order or a ticket names it.
 CREATE TABLE hold_seats (
     hold_id uuid NOT NULL REFERENCES holds (id) ON DELETE CASCADE,
-    seat_id bigint NOT NULL REFERENCES seats (id) ON DELETE CASCADE,
+    seat_id bigint NOT NULL REFERENCES seats (id),
     price_minor bigint NOT NULL,
     -- Serves: the seats of a hold (order, release, sweep).
     PRIMARY KEY (hold_id, seat_id)
 );
--- Serves: the foreign key when an event is pruned.
+-- Serves: the foreign key when seats are pruned.
 CREATE INDEX hold_seats_seat ON hold_seats (seat_id);
 
 -- ── orders ──────────────────────────────────────────────────────────────────────────────────
@@ -80,7 +80,8 @@ CREATE TABLE orders (
     id uuid PRIMARY KEY,
     customer_id uuid NOT NULL,
     event_id uuid NOT NULL REFERENCES events (id) ON DELETE CASCADE,
-    hold_id uuid NOT NULL UNIQUE REFERENCES holds (id) ON DELETE CASCADE,
+    -- A hold cannot go while its order is there.
+    hold_id uuid NOT NULL UNIQUE REFERENCES holds (id),
     state text NOT NULL DEFAULT 'pending'
         CHECK (state IN ('pending', 'declined', 'paid', 'cancelling', 'cancelled', 'expired')),
     cancel_requested boolean NOT NULL DEFAULT false,
@@ -105,12 +106,12 @@ ALTER TABLE seats ADD FOREIGN KEY (order_id) REFERENCES orders (id);
 
 CREATE TABLE order_seats (
     order_id uuid NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
-    seat_id bigint NOT NULL REFERENCES seats (id) ON DELETE CASCADE,
+    seat_id bigint NOT NULL REFERENCES seats (id),
     price_minor bigint NOT NULL,
     -- Serves: the seats of an order.
     PRIMARY KEY (order_id, seat_id)
 );
--- Serves: the foreign key when an event is pruned.
+-- Serves: the foreign key when seats are pruned.
 CREATE INDEX order_seats_seat ON order_seats (seat_id);
 
 -- ── tickets ─────────────────────────────────────────────────────────────────────────────────
@@ -118,7 +119,7 @@ CREATE INDEX order_seats_seat ON order_seats (seat_id);
 CREATE TABLE tickets (
     id uuid PRIMARY KEY,
     order_id uuid NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
-    seat_id bigint NOT NULL REFERENCES seats (id) ON DELETE CASCADE,
+    seat_id bigint NOT NULL REFERENCES seats (id),
     state text NOT NULL DEFAULT 'valid' CHECK (state IN ('valid', 'admitted', 'cancelled')),
     code text,
     pdf bytea,
@@ -127,7 +128,7 @@ CREATE TABLE tickets (
     -- Serves: the tickets of an order.
     UNIQUE (order_id, seat_id)
 );
--- Serves: the foreign key when an event is pruned.
+-- Serves: the foreign key when seats are pruned.
 CREATE INDEX tickets_seat ON tickets (seat_id);
 -- A seat has one ticket that lets somebody in.
 CREATE UNIQUE INDEX tickets_one_live_per_seat ON tickets (seat_id) WHERE state <> 'cancelled';
@@ -154,8 +155,9 @@ CREATE TABLE ledger_entries (
     currency text NOT NULL,
     PRIMARY KEY (transaction_id, account)
 );
--- Serves: what is owed to the organiser of an event (settlement), and the closing balances.
+-- Serves: what is owed to the organiser of an event (pruning).
 CREATE INDEX ledger_entries_event ON ledger_entries (event_id, account);
+-- Serves: the closing of an event's ledger, and its page for checkers.
 CREATE INDEX ledger_transactions_event ON ledger_transactions (event_id);
 
 -- The database itself keeps each transaction's sum at zero: checked at COMMIT.
@@ -192,10 +194,22 @@ CREATE TABLE settlements (
     paid_fence_token bigint,
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     paid_at timestamptz,
+    -- When the bank was last asked in vain: it did not answer, or it refused.
+    tried_at timestamptz,
     UNIQUE (event_id, period)
 );
--- Serves: payouts that a former leader left under way.
-CREATE INDEX settlements_due ON settlements (created_at) WHERE state = 'due';
+-- Serves: the payouts to be made, first those that were not tried yet, then those longest ago.
+CREATE INDEX settlements_due ON settlements (tried_at NULLS FIRST, created_at) WHERE state = 'due';
+-- Serves: refusals in a row.
+CREATE INDEX settlements_refused ON settlements (event_id, period) WHERE state = 'refused';
+-- How often in a row the bank refused the payouts of an event: since the last one that it made.
+CREATE VIEW settlement_refusals AS
+    SELECT event_id, count(*) AS in_a_row, max(tried_at) AS last_at FROM settlements AS refused
+    WHERE state = 'refused' AND NOT EXISTS (
+        SELECT FROM settlements AS paid
+        WHERE paid.event_id = refused.event_id AND paid.period > refused.period
+            AND paid.state = 'paid')
+    GROUP BY event_id;
 
 -- ── the outbox ──────────────────────────────────────────────────────────────────────────────
 -- A row is done when its effect is recorded (delivered_at), not when it was sent.
@@ -285,12 +299,14 @@ DO $$
 BEGIN
     IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'worker') THEN
         GRANT USAGE ON SCHEMA public TO worker;
-        GRANT SELECT ON events, hold_seats, order_seats, idempotency_keys TO worker;
+        GRANT SELECT ON events, hold_seats, order_seats, settlement_refusals, idempotency_keys TO worker;
+        -- To lock an event that is pruned takes the right to change a column of it.
+        GRANT UPDATE (created_at) ON events TO worker;
         GRANT SELECT, UPDATE ON seats, holds, orders TO worker;
         GRANT SELECT, INSERT, UPDATE ON tickets, ledger_transactions, ledger_entries, settlements,
             outbox_groups, outbox, leader_fence, leader_tasks, leader_terms TO worker;
         -- Pruning of what no longer serves.
-        GRANT DELETE ON events, seats, holds, orders, outbox, outbox_groups, leader_terms, idempotency_keys,
-            ledger_transactions, ledger_entries TO worker;
+        GRANT DELETE ON events, seats, holds, orders, settlements, outbox, outbox_groups, leader_terms,
+            idempotency_keys, ledger_transactions, ledger_entries TO worker;
     END IF;
 END $$;

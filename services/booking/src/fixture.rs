@@ -239,6 +239,17 @@ impl Fixture {
         }
     }
 
+    /// Lets the event begin, so many milliseconds from now.
+    pub async fn begin(&self, in_ms: f64) {
+        sqlx::query(
+            "UPDATE events SET starts_at = clock_timestamp() + $1 * interval '1 millisecond'",
+        )
+        .bind(in_ms)
+        .execute(&self.pool)
+        .await
+        .unwrap();
+    }
+
     /// The back office: the bank said no.
     pub async fn decline(&self, order_id: Uuid) {
         sqlx::query(

@@ -23,6 +23,10 @@
 //! seat that is locked. The one step out of line is an order's first outbox row, written after its
 //! seats: its group begins with it, so nobody else can have locked it.
 //!
+//! The event comes before all of these for pruning, which locks it against whoever points a new
+//! hold or order at it. Those have judged by then that the event is still ahead, and pruning looks
+//! only at events that began hours ago: the two do not meet.
+//!
 //! Time is judged after locks are had: `clock_timestamp()` stands in a statement of its own or
 //! outside a materialised `FOR UPDATE`, because Postgres evaluates the columns of a locking
 //! `SELECT` before it waits.
@@ -54,7 +58,11 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 ///
 /// # Errors
 /// Postgres was not there in time, or a migration failed.
-pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors> {
+pub fn start(settings: Settings, process: Process) -> service::Body {
+    Box::pin(make(settings, process))
+}
+
+async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     metrics::register();
     let pool = database::open(&settings.database, &process).await?;
     database::migrate(&pool, &MIGRATIONS).await?;
@@ -68,5 +76,6 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors
         public: routes::public(app.clone()),
         internal: routes::internal(app),
         readiness,
+        request_timeout: service::http::REQUEST_TIMEOUT,
     })
 }

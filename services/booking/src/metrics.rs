@@ -36,10 +36,11 @@ pub fn register() {
         "sold-out",
         "seats-taken",
         "seats-busy",
+        "event-began",
     ] {
         HOLDS.with_label_values(&[result]).inc_by(0);
     }
-    for result in ["placed", "repeated", "hold-expired"] {
+    for result in ["placed", "repeated", "hold-expired", "event-began"] {
         ORDERS.with_label_values(&[result]).inc_by(0);
     }
 }

@@ -87,8 +87,8 @@ pub async fn read(
                     AND delivered_at IS NULL AND dead_at IS NOT NULL
             ) AS "needs_attention!",
             (
-                SELECT jsonb_agg(jsonb_build_object('section', section, 'row', row_name,
-                    'number', number, 'price_minor', order_seats.price_minor) ORDER BY rank)
+                SELECT coalesce(jsonb_agg(jsonb_build_object('section', section, 'row', row_name,
+                    'number', number, 'price_minor', order_seats.price_minor) ORDER BY rank), '[]')
                 FROM order_seats JOIN seats ON seats.id = order_seats.seat_id
                 WHERE order_seats.order_id = orders.id
             ) AS "seats!: Json<Vec<PricedSeat>>"

@@ -3,8 +3,12 @@
 
 use sqlx::{AssertSqlSafe, PgPool, Row};
 
-/// An event, a hold, an order, a customer that [`fill`] makes.
+/// An event, a hold, an order, a customer that [`fill`] makes, and another of each.
 const ONE: &str = "'00000000-0000-0000-0000-000000000007'";
+const TWO: &str = "'00000000-0000-0000-0000-000000000008'";
+
+/// The plans that the note on SQL shows.
+const PLANS: &str = include_str!("../../../docs/notes/sql/plans.sql");
 
 /// Each index, and the query it serves as it stands in this service, in `worker`, or as Postgres
 /// runs it for a foreign key.
@@ -43,13 +47,23 @@ const SERVED: &[(&str, &str)] = &[
         "UPDATE seats SET order_id = NULL WHERE order_id = ONE",
     ),
     (
+        "seats_order",
+        "UPDATE seats SET order_id = NULL WHERE order_id = ANY (ARRAY[ONE, TWO]::uuid[])",
+    ),
+    (
         "hold_seats_pkey",
         "UPDATE seats SET hold_id = NULL, held_until = NULL FROM hold_seats
         WHERE hold_seats.hold_id = ONE AND seats.id = hold_seats.seat_id AND seats.hold_id = ONE",
     ),
     (
+        "hold_seats_pkey",
+        "UPDATE seats SET hold_id = NULL, held_until = NULL FROM hold_seats
+        WHERE hold_seats.hold_id = ANY (ARRAY[ONE, TWO]::uuid[]) AND seats.id = hold_seats.seat_id
+            AND seats.hold_id = hold_seats.hold_id",
+    ),
+    (
         "hold_seats_seat",
-        "DELETE FROM ONLY hold_seats WHERE seat_id = 7",
+        "SELECT 1 FROM ONLY hold_seats WHERE seat_id = 7 FOR KEY SHARE",
     ),
     (
         "holds_active_expiry",
@@ -58,13 +72,20 @@ const SERVED: &[(&str, &str)] = &[
     ),
     (
         "holds_over",
-        "SELECT id FROM holds WHERE state IN ('released', 'expired')
-            AND expires_at < clock_timestamp() - interval '1 hour' ORDER BY expires_at LIMIT 100",
+        "DELETE FROM holds WHERE id = ANY (ARRAY(
+            SELECT id FROM holds WHERE state IN ('released', 'expired')
+                AND expires_at < clock_timestamp() - make_interval(secs => 3600)
+            ORDER BY expires_at LIMIT 1000))",
+    ),
+    (
+        "holds_event",
+        "DELETE FROM holds
+        WHERE id = ANY (ARRAY(SELECT id FROM holds WHERE event_id = ONE LIMIT 500))",
     ),
     ("holds_event", "DELETE FROM ONLY holds WHERE event_id = ONE"),
     (
         "orders_hold_id_key",
-        "DELETE FROM ONLY orders WHERE hold_id = ONE",
+        "SELECT 1 FROM ONLY orders WHERE hold_id = ONE FOR KEY SHARE",
     ),
     (
         "orders_customer",
@@ -78,7 +99,7 @@ const SERVED: &[(&str, &str)] = &[
     ),
     (
         "orders_event",
-        "SELECT id FROM orders WHERE event_id = ONE AND state = 'pending'",
+        "SELECT id, hold_id FROM orders WHERE event_id = ONE ORDER BY id LIMIT 200 FOR UPDATE",
     ),
     (
         "order_seats_pkey",
@@ -86,20 +107,24 @@ const SERVED: &[(&str, &str)] = &[
     ),
     (
         "order_seats_seat",
-        "DELETE FROM ONLY order_seats WHERE seat_id = 7",
+        "SELECT 1 FROM ONLY order_seats WHERE seat_id = 7 FOR KEY SHARE",
     ),
     (
         "tickets_order_id_seat_id_key",
         "UPDATE tickets SET state = 'cancelled' WHERE order_id = ONE",
     ),
-    ("tickets_seat", "DELETE FROM ONLY tickets WHERE seat_id = 7"),
+    (
+        "tickets_seat",
+        "SELECT 1 FROM ONLY tickets WHERE seat_id = 7 FOR KEY SHARE",
+    ),
     (
         "ledger_transactions_cause_key",
         "SELECT id FROM ledger_transactions WHERE cause = 'charge-7'",
     ),
     (
         "ledger_transactions_event",
-        "SELECT id FROM ledger_transactions WHERE event_id = ONE",
+        "SELECT id FROM ledger_transactions WHERE event_id = ONE
+        ORDER BY cause LIKE 'closing-%' DESC LIMIT 500",
     ),
     (
         "ledger_entries_pkey",
@@ -116,7 +141,13 @@ const SERVED: &[(&str, &str)] = &[
     ),
     (
         "settlements_due",
-        "SELECT id FROM settlements WHERE state = 'due' ORDER BY created_at LIMIT 10",
+        "SELECT id, event_id, amount_minor, currency, account FROM settlements
+        WHERE state = 'due' ORDER BY tried_at NULLS FIRST, created_at LIMIT 100",
+    ),
+    (
+        "settlements_refused",
+        "SELECT count(*) FROM settlement_refusals
+        WHERE in_a_row >= 3 AND last_at > clock_timestamp() - interval '1 day'",
     ),
     (
         "outbox_undelivered",
@@ -185,7 +216,8 @@ async fn fill(pool: &PgPool) {
         SELECT u(n), account, u(n % 50 + 1), sign, 'EUR' FROM generate_series(1, 8000) AS n,
             (VALUES ('bank', 1), ('organiser', -1)) AS side (account, sign)",
         "INSERT INTO settlements (id, event_id, period, amount_minor, currency, account, state, fence_token)
-        SELECT u(n), u(n % 50 + 1), n, 1, 'EUR', '', CASE n % 40 WHEN 0 THEN 'due' ELSE 'paid' END, 1
+        SELECT u(n), u(n % 50 + 1), n, 1, 'EUR', '',
+            CASE n % 40 WHEN 0 THEN 'due' WHEN 1 THEN 'refused' ELSE 'paid' END, 1
         FROM generate_series(1, 8000) AS n",
         "INSERT INTO outbox (id, destination, group_id, sequence, kind, delivered_at, dead_at)
         SELECT u(n), CASE n % 2 WHEN 0 THEN 'payments' ELSE 'tickets' END, u(n), 1, 'charge',
@@ -206,12 +238,16 @@ async fn each_index_is_used_by_the_query_it_serves(pool: PgPool) {
     fill(&pool).await;
     let mut unused = Vec::new();
     for (index, query) in SERVED {
-        let explain = format!("EXPLAIN (COSTS OFF) {}", query.replace("ONE", ONE));
+        let explain = format!(
+            "EXPLAIN (COSTS OFF) {}",
+            query.replace("ONE", ONE).replace("TWO", TWO)
+        );
         let plan: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain))
             .fetch_all(&pool)
             .await
             .unwrap();
-        let plan = plan.join("\n");
+        // Each line ends, the last one too.
+        let plan = plan.join("\n") + "\n";
         if !plan.contains(&format!(" {index} ")) && !plan.contains(&format!("on {index}\n")) {
             unused.push(format!("{index}:\n{plan}"));
         }
@@ -235,5 +271,21 @@ async fn no_index_stands_there_without_its_query(pool: PgPool) {
         let known =
             SERVED.iter().any(|(index, _)| *index == name) || RULES.contains(&name.as_str());
         assert!(known, "{name} serves no query that we know of");
+    }
+}
+
+#[test]
+fn each_index_has_its_plan_in_the_note() {
+    let headings: Vec<_> = PLANS
+        .lines()
+        .filter(|line| line.starts_with("\\echo"))
+        .collect();
+    for (index, _) in SERVED {
+        let shown = headings.iter().any(|heading| {
+            heading
+                .split(|c: char| !c.is_ascii_lowercase() && c != '_')
+                .any(|word| word == *index)
+        });
+        assert!(shown, "docs/notes/sql/plans.sql does not show {index}");
     }
 }

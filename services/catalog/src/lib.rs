@@ -56,7 +56,11 @@ const WAIT_FOR_CACHE: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// A setting cannot be used, or DynamoDB was not there in time.
-pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors> {
+pub fn start(settings: Settings, process: Process) -> service::Body {
+    Box::pin(make(settings, process))
+}
+
+async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let client = table::client(&settings.dynamodb_endpoint);
     let name = settings.dynamodb_table.as_str();
     wait::until_ready(&process, "dynamodb", || table::make(&client, name)).await?;
@@ -91,5 +95,6 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors
         public: routes::public(catalog),
         internal: Router::new(),
         readiness,
+        request_timeout: service::http::REQUEST_TIMEOUT,
     })
 }

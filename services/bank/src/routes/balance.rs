@@ -4,6 +4,7 @@ use axum::extract::State;
 use messages::bank::Balance;
 use problem::Problem;
 use problem::extract::{Json, Query};
+use problem::openapi::{Answers, SESSION};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -26,8 +27,8 @@ pub(super) struct Of {
     security(("api_key" = [])),
     params(Of),
     responses(
+        Answers<{ SESSION }>,
         (status = 200, body = Balance, description = "Charged, refunded and paid out"),
-        (status = 401, body = problem::Body, content_type = "application/problem+json", description = "unauthorized"),
         (status = 422, body = problem::Body, content_type = "application/problem+json", description = "invalid-request"),
         (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
     )

@@ -5,6 +5,7 @@ use idempotency::Key;
 use messages::bank::{ChargeRequest, Kind, Movement};
 use problem::Problem;
 use problem::extract::Json;
+use problem::openapi::{Answers, BODY, KEY, SESSION};
 
 use crate::books::Ask;
 use crate::clearing::{Bank, check_amount, check_currency, check_number};
@@ -20,12 +21,8 @@ use crate::sandbox::Behaviour;
     security(("api_key" = [])),
     params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 64)),
     responses(
+        Answers<{ SESSION | BODY | KEY }>,
         (status = 200, body = Movement, description = "The movement, new or repeated"),
-        (status = 400, body = problem::Body, content_type = "application/problem+json", description = "malformed-request, idempotency-key-missing"),
-        (status = 401, body = problem::Body, content_type = "application/problem+json", description = "unauthorized"),
-        (status = 413, body = problem::Body, content_type = "application/problem+json", description = "body-too-large"),
-        (status = 415, body = problem::Body, content_type = "application/problem+json", description = "unsupported-media-type"),
-        (status = 422, body = problem::Body, content_type = "application/problem+json", description = "invalid-request, idempotency-key-reused"),
         (status = 500, body = problem::Body, content_type = "application/problem+json", description = "sandbox-fault"),
         (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable, sandbox-fault"),
     )

@@ -4,6 +4,7 @@ use axum::extract::State;
 use messages::bank::Books;
 use problem::Problem;
 use problem::extract::{Json, Query};
+use problem::openapi::{Answers, SESSION};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -34,8 +35,8 @@ pub(super) struct Page {
     security(("api_key" = [])),
     params(Page),
     responses(
+        Answers<{ SESSION }>,
         (status = 200, body = Books, description = "A page of the books"),
-        (status = 401, body = problem::Body, content_type = "application/problem+json", description = "unauthorized"),
         (status = 422, body = problem::Body, content_type = "application/problem+json", description = "invalid-request"),
         (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable"),
     )

@@ -1,5 +1,6 @@
 //! The routes: a folder a resource, a file an endpoint.
 
+mod answers;
 mod audit;
 mod events;
 mod holds;
@@ -45,4 +46,67 @@ pub fn internal(app: App) -> Router {
         .routes(routes!(audit::read::read))
         .with_state(app)
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use sqlx::PgPool;
+
+    use crate::fixture::{Fixture, who};
+
+    /// The names of parameters of an operation.
+    fn parameters(operation: &Value) -> Vec<&str> {
+        let list = operation["parameters"].as_array().into_iter().flatten();
+        list.filter_map(|parameter| parameter["name"].as_str())
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn every_route_documents_what_it_may_answer() {
+        let pool = PgPool::connect_lazy("postgres://nobody@127.0.0.1:1/nothing").unwrap();
+        let house = Fixture::empty(pool);
+        let document: Value = house
+            .get(&who("customer"), "/api/booking/openapi.json")
+            .await
+            .expect(200);
+        let problem = "#/components/schemas/Problem";
+        assert!(document.pointer(&problem[1..]).is_some());
+        let mut operations = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                operations += 1;
+                let mut expected = vec!["400", "408", "409", "413", "414", "429", "431", "503"];
+                let open = ["/availability", "/seats"];
+                if !open.iter().any(|end| path.ends_with(end)) {
+                    expected.push("401");
+                }
+                if path.contains('{') {
+                    expected.push("404");
+                }
+                if operation.get("requestBody").is_some() {
+                    expected.extend(["415", "422"]);
+                }
+                let named = parameters(operation);
+                if ["Idempotency-Key", "limit"]
+                    .iter()
+                    .any(|n| named.contains(n))
+                {
+                    expected.push("422");
+                }
+                for status in expected {
+                    let answer = &operation["responses"][status];
+                    let schema = &answer["content"]["application/problem+json"]["schema"]["$ref"];
+                    assert_eq!(schema, problem, "{method} {path} {status}: {answer}");
+                }
+                let conflicts = operation["responses"]["409"]["description"].as_str();
+                let busy = conflicts.unwrap().split([',', ';', ' ']);
+                assert!(
+                    busy.into_iter().any(|kind| kind == "busy"),
+                    "{method} {path}"
+                );
+            }
+        }
+        assert_eq!(operations, 14);
+    }
 }

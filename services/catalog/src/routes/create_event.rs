@@ -11,6 +11,7 @@ use idempotency::{Answer, Key, Operation};
 use messages::account::Account;
 use problem::Problem;
 use problem::extract::Json;
+use problem::openapi::{Answers, BODY, DOOR, KEY, SESSION};
 
 use crate::event::{Draft, Event};
 use crate::{Catalog, keys, rules};
@@ -26,15 +27,10 @@ const ATTEMPTS: u32 = 5;
     request_body = Draft,
     security(("session" = [])),
     responses(
+        Answers<{ DOOR | SESSION | BODY | KEY }>,
         (status = 201, description = "created", body = Event, headers(("Location" = String, description = "where the organiser reads it"))),
-        (status = 400, description = "the request cannot be read, or has no Idempotency-Key", body = problem::Body, content_type = "application/problem+json"),
-        (status = 401, description = "no session", body = problem::Body, content_type = "application/problem+json"),
         (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
         (status = 409, description = "the same key is under way", body = problem::Body, content_type = "application/problem+json"),
-        (status = 413, description = "the body is too large", body = problem::Body, content_type = "application/problem+json"),
-        (status = 415, description = "the body is not JSON", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "a field breaks a rule, or the key came with another request", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn create_event(

@@ -7,6 +7,7 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use problem::Problem;
 use problem::extract::Query;
+use problem::openapi::{Answers, DOOR};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -42,9 +43,9 @@ pub struct Filter {
     path = "/api/catalog/events",
     params(Filter),
     responses(
+        Answers<{ DOOR }>,
         (status = 200, description = "a page", body = EventPage),
         (status = 422, description = "a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn list_events(

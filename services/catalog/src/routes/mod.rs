@@ -28,12 +28,23 @@ use crate::{Catalog, etag};
 
 /// The routes for the world, with their documentation.
 pub(crate) fn public(catalog: Arc<Catalog>) -> Router {
+    service::openapi::documented(
+        "catalog",
+        "Catalogue",
+        "Events: browse, search by city and date, read, see the seats; organisers create, change \
+         and publish.",
+        routes(),
+    )
+    .with_state(catalog)
+}
+
+fn routes() -> OpenApiRouter<Arc<Catalog>> {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let components = ComponentsBuilder::new()
         .security_scheme("session", SecurityScheme::Http(token))
         .build();
     let api = OpenApiBuilder::new().components(Some(components)).build();
-    let routes = OpenApiRouter::with_openapi(api)
+    OpenApiRouter::with_openapi(api)
         .routes(routes!(
             list_events::list_events,
             create_event::create_event
@@ -46,15 +57,7 @@ pub(crate) fn public(catalog: Arc<Catalog>) -> Router {
         .routes(routes!(seat_map::seat_map))
         .routes(routes!(popular::popular))
         .routes(routes!(my_events::my_events))
-        .routes(routes!(my_event::my_event));
-    service::openapi::documented(
-        "catalog",
-        "Catalogue",
-        "Events: browse, search by city and date, read, see the seats; organisers create, change \
-         and publish.",
-        routes,
-    )
-    .with_state(catalog)
+        .routes(routes!(my_event::my_event))
 }
 
 /// JSON that is ready to be sent.
@@ -102,5 +105,36 @@ fn page_limit(limit: Option<u32>, usual: u32, most: u32) -> Result<u32, Problem>
             "limit",
             format!("a page has 1 to {most} entries"),
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_documents_what_it_may_answer() {
+        let document = serde_json::to_value(routes().split_for_parts().1).unwrap();
+        let mut operations = 0;
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                operations += 1;
+                let mut expected = vec!["400", "408", "413", "414", "429", "431", "503"];
+                if operation.get("security").is_some() {
+                    expected.extend(["401", "403"]);
+                }
+                if path.contains('{') {
+                    expected.push("404");
+                }
+                if operation.get("requestBody").is_some() {
+                    expected.extend(["415", "422"]);
+                }
+                let answers = &operation["responses"];
+                for status in expected {
+                    assert!(answers[status].is_object(), "{method} {path} {status}");
+                }
+            }
+        }
+        assert_eq!(operations, 9);
     }
 }

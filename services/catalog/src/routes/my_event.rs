@@ -8,6 +8,7 @@ use axum::response::Response;
 use messages::account::Account;
 use problem::Problem;
 use problem::extract::Path;
+use problem::openapi::{Answers, DOOR, SESSION};
 use uuid::Uuid;
 
 use crate::Catalog;
@@ -21,12 +22,11 @@ use crate::event::Event;
     params(("id" = Uuid, Path, description = "the event")),
     security(("session" = [])),
     responses(
+        Answers<{ DOOR | SESSION }>,
         (status = 200, description = "the event", body = Event, headers(("ETag" = String, description = "the version, for If-Match"))),
         (status = 304, description = "the version that If-None-Match names"),
-        (status = 401, description = "no session", body = problem::Body, content_type = "application/problem+json"),
         (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "no such event of yours", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn my_event(

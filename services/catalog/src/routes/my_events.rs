@@ -7,6 +7,7 @@ use axum::response::Response;
 use messages::account::Account;
 use problem::Problem;
 use problem::extract::Query;
+use problem::openapi::{Answers, DOOR, SESSION};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -32,11 +33,10 @@ pub struct Page {
     params(Page),
     security(("session" = [])),
     responses(
+        Answers<{ DOOR | SESSION }>,
         (status = 200, description = "a page", body = EventPage),
-        (status = 401, description = "no session", body = problem::Body, content_type = "application/problem+json"),
         (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
         (status = 422, description = "a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn my_events(

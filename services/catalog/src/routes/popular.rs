@@ -8,6 +8,7 @@ use axum::response::Response;
 use chrono::Utc;
 use problem::Problem;
 use problem::extract::Query;
+use problem::openapi::{Answers, DOOR};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -49,9 +50,9 @@ pub struct Viewed {
     path = "/api/catalog/popular",
     params(Top),
     responses(
+        Answers<{ DOOR }>,
         (status = 200, description = "the events, most views first", body = Popular),
         (status = 422, description = "a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn popular(

@@ -2,7 +2,8 @@
 //!
 //! Three steps, each of which may be repeated: the document is marked as fixed, so that its seats
 //! cannot change any more; `booking` puts the seats on sale; the document is marked as on sale. A
-//! request that ends in the middle is repeated by the client and goes on where it was.
+//! request that ends in the middle is repeated by the client and goes on where it was, unless the
+//! event has begun meanwhile.
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use chrono::Utc;
 use messages::account::Account;
 use problem::Problem;
 use problem::extract::Path;
+use problem::openapi::{Answers, DOOR, SESSION};
 use uuid::Uuid;
 
 use crate::event::{Event, State as Stand};
@@ -28,13 +30,12 @@ const ATTEMPTS: u32 = 3;
     params(("id" = Uuid, Path, description = "the event")),
     security(("session" = [])),
     responses(
+        Answers<{ DOOR | SESSION }>,
         (status = 200, description = "on sale", body = Event, headers(("ETag" = String, description = "the version"))),
-        (status = 401, description = "no session", body = problem::Body, content_type = "application/problem+json"),
         (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "no such event of yours", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "it begins too soon, or booking has other seats for it", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "it has begun, or booking has other seats for it", body = problem::Body, content_type = "application/problem+json"),
         (status = 412, description = "it was being changed", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away; repeat it", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn publish_event(
@@ -55,9 +56,6 @@ pub async fn publish_event(
 
 /// From now on the seats stay as they are: `booking` is about to be told.
 pub(crate) async fn mark_fixed(catalog: &Catalog, event: Event) -> Result<Event, Problem> {
-    if event.is_fixed {
-        return Ok(event);
-    }
     if event.starts_at <= Utc::now() {
         return Err(Problem::conflict(
             "event-began",
@@ -65,6 +63,9 @@ pub(crate) async fn mark_fixed(catalog: &Catalog, event: Event) -> Result<Event,
             "an event is put on sale before it begins",
         )
         .field("starts_at"));
+    }
+    if event.is_fixed {
+        return Ok(event);
     }
     change(catalog, event, |event| event.is_fixed = true).await
 }
@@ -131,6 +132,28 @@ mod tests {
         assert_eq!(status, 503);
         let event = trial.catalog.events.get(id).await.unwrap().unwrap();
         assert_eq!(event.version, 2, "a repetition goes on where it was");
+    }
+
+    #[tokio::test]
+    async fn what_was_broken_off_is_not_finished_after_the_start() {
+        let trial = Trial::begin().await;
+        let who = As::Organiser(Uuid::now_v7());
+        let draft = trial::draft(&trial::city());
+        for is_fixed in [false, true] {
+            let id = trial.create(who, &draft).await;
+            let mut event = trial.catalog.events.get(id).await.unwrap().unwrap();
+            event.is_fixed = is_fixed;
+            event.starts_at = Utc::now() - chrono::TimeDelta::seconds(1);
+            event.version += 1;
+            assert!(trial.catalog.events.replace(&event).await.unwrap());
+            let (status, problem) = trial.send("POST", &path(id), who, &[], &draft).await;
+            assert_eq!(
+                (status.as_u16(), &problem["type"]),
+                (409, &"/problems/event-began".into())
+            );
+            let event = trial.catalog.events.get(id).await.unwrap().unwrap();
+            assert_eq!((event.state, event.is_fixed), (Stand::Draft, is_fixed));
+        }
     }
 
     #[tokio::test]

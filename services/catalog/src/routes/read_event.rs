@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use problem::Problem;
 use problem::extract::Path;
+use problem::openapi::{Answers, DOOR};
 use uuid::Uuid;
 
 use crate::Catalog;
@@ -19,10 +20,10 @@ use crate::event::Event;
     path = "/api/catalog/events/{id}",
     params(("id" = Uuid, Path, description = "the event")),
     responses(
+        Answers<{ DOOR }>,
         (status = 200, description = "the event", body = Event, headers(("ETag" = String, description = "the version"))),
         (status = 304, description = "the version that If-None-Match names"),
         (status = 404, description = "no such event on sale", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn read_event(

@@ -9,14 +9,16 @@ use chrono::Utc;
 use messages::account::Account;
 use problem::Problem;
 use problem::extract::{Json, Path};
+use problem::openapi::{Answers, BODY, DOOR, SESSION};
 use uuid::Uuid;
 
 use crate::event::{Draft, Event};
 use crate::{Catalog, etag, rules};
 
-/// Replaces an event, if it still has the version that `If-Match` names. Once publishing has
-/// begun, seats, prices, currency, start and account stay as they are, and title and venue until
-/// it is done; tickets keep the title and venue of that moment.
+/// Replaces an event, if it still has the version that `If-Match` names. A repetition of the change
+/// that came last gets the same answer, so that it may be sent again when its answer was lost. Once
+/// publishing has begun, seats, prices, currency, start and account stay as they are, and title and
+/// venue until it is done; tickets keep the title and venue of that moment.
 #[utoipa::path(
     put,
     path = "/api/catalog/events/{id}",
@@ -27,18 +29,14 @@ use crate::{Catalog, etag, rules};
     request_body = Draft,
     security(("session" = [])),
     responses(
+        Answers<{ DOOR | SESSION | BODY }>,
         (status = 200, description = "the new version", body = Event, headers(("ETag" = String, description = "the version"))),
-        (status = 400, description = "the request cannot be read", body = problem::Body, content_type = "application/problem+json"),
-        (status = 401, description = "no session", body = problem::Body, content_type = "application/problem+json"),
         (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "no such event of yours", body = problem::Body, content_type = "application/problem+json"),
         (status = 409, description = "the event is on sale and a field is fixed", body = problem::Body, content_type = "application/problem+json"),
         (status = 412, description = "somebody changed it before", body = problem::Body, content_type = "application/problem+json"),
-        (status = 413, description = "the body is too large", body = problem::Body, content_type = "application/problem+json"),
-        (status = 415, description = "the body is not JSON", body = problem::Body, content_type = "application/problem+json"),
         (status = 422, description = "a field breaks a rule", body = problem::Body, content_type = "application/problem+json"),
         (status = 428, description = "If-Match is missing", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn replace_event(
@@ -52,7 +50,7 @@ pub async fn replace_event(
     let versions = etag::if_match(&headers)?;
     let mut event = catalog.events.own(account.id, id).await?;
     if !versions.contains(&event.version) {
-        return Err(etag::mismatch());
+        return made_already(&event, &versions, draft);
     }
     if event.is_fixed {
         rules::check_fixed(&event, &draft)?;
@@ -64,15 +62,34 @@ pub async fn replace_event(
     } else {
         rules::check(&draft, Utc::now())?;
     }
-    event.replace(draft);
+    event.replace(draft.clone());
     let replaced = catalog
         .reads
         .changing(id, catalog.events.replace(&event))
         .await?;
     if !replaced {
-        return Err(etag::mismatch());
+        let event = catalog.events.own(account.id, id).await?;
+        return made_already(&event, &versions, draft);
     }
     super::own(&HeaderMap::new(), &event)
+}
+
+/// The answer to a change that names another version: 412, but where the event is what this very
+/// change made of the version before, as RFC 9110 (13.1.1) has it. Whoever hands a `PUT` on may do
+/// so twice, and the first one may have taken effect: Nginx where a replica broke off, DynamoDB's
+/// client where an answer was late.
+fn made_already(event: &Event, versions: &[u64], draft: Draft) -> Result<Response, Problem> {
+    let before = event.version.saturating_sub(1);
+    let mut made = Event {
+        version: before,
+        ..event.clone()
+    };
+    made.replace(draft);
+    if versions.contains(&before) && made == *event {
+        super::own(&HeaderMap::new(), event)
+    } else {
+        Err(etag::mismatch())
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +118,7 @@ mod tests {
             (status.as_u16(), &event["version"], &event["title"]),
             (200, &2.into(), &"Changed".into())
         );
+        draft.title = "Changed by another".to_owned();
         let (status, problem) = trial
             .send("PUT", &path(id), who, &[("if-match", "\"1\"")], &draft)
             .await;
@@ -115,6 +133,33 @@ mod tests {
                 .await
                 .0,
             404
+        );
+    }
+
+    #[tokio::test]
+    async fn a_change_whose_answer_was_lost_may_be_sent_again() {
+        let trial = Trial::begin().await;
+        let who = As::Organiser(Uuid::now_v7());
+        let mut draft = trial::draft(&trial::city());
+        let id = trial.create(who, &draft).await;
+        draft.title = "Changed".to_owned();
+        let put = async |version, draft: &Draft| {
+            let headers = [("if-match", version)];
+            trial.send("PUT", &path(id), who, &headers, draft).await
+        };
+        let first = put("\"1\"", &draft).await;
+        assert_eq!((first.0, &first.1["version"]), (StatusCode::OK, &2.into()));
+        assert_eq!(put("\"1\"", &draft).await, first, "made once");
+        let next = Draft {
+            title: "Changed again".to_owned(),
+            ..draft.clone()
+        };
+        assert_eq!(put("\"2\"", &next).await.0, StatusCode::OK);
+        let status = put("\"1\"", &draft).await.0;
+        assert_eq!(
+            status,
+            StatusCode::PRECONDITION_FAILED,
+            "another came after"
         );
     }
 

@@ -7,6 +7,7 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use problem::Problem;
 use problem::extract::Path;
+use problem::openapi::{Answers, DOOR};
 use uuid::Uuid;
 
 use crate::Catalog;
@@ -17,9 +18,9 @@ use crate::Catalog;
     path = "/api/catalog/events/{id}/seat-map",
     params(("id" = Uuid, Path, description = "the event")),
     responses(
+        Answers<{ DOOR }>,
         (status = 200, description = "the drawing", body = String, content_type = "image/svg+xml"),
         (status = 404, description = "no such event on sale", body = problem::Body, content_type = "application/problem+json"),
-        (status = 503, description = "a part is away", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn seat_map(

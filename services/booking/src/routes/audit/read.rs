@@ -14,6 +14,7 @@ use super::books::{
     AuditedTerm, AuditedTicket, AuditedTransaction,
 };
 use crate::app::App;
+use crate::routes::answers;
 
 /// Read an event's books.
 #[utoipa::path(
@@ -22,6 +23,7 @@ use crate::app::App;
     tag = "internal",
     params(("event_id" = Uuid, Path, description = "The event")),
     responses(
+        answers::Internal,
         (status = 200, description = "Its books", body = Audit),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
     )

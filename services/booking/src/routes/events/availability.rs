@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::answers;
 
 /// How many seats are left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -53,6 +54,7 @@ pub struct SectionAvailability {
     tag = "events",
     params(("event_id" = Uuid, Path, description = "The event")),
     responses(
+        answers::Public,
         (status = 200, description = "How many seats are left", body = Availability),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
     )

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::answers;
 use crate::{cursor, text};
 
 /// Which page.
@@ -77,6 +78,7 @@ pub struct Seats {
     tag = "events",
     params(("event_id" = Uuid, Path, description = "The event"), Page),
     responses(
+        answers::Public,
         (status = 200, description = "A page of seats", body = Seats),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
         (status = 422, description = "invalid-request", body = problem::Body, content_type = "application/problem+json"),

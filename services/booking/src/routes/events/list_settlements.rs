@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::answers;
 
 /// Where a payout stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema, sqlx::Type)]
@@ -23,7 +24,7 @@ pub enum SettlementState {
     Due,
     /// Paid out.
     Paid,
-    /// The bank refused the account.
+    /// The bank refused it for good; the money stays owed, and a later period asks for it anew.
     Refused,
 }
 
@@ -62,8 +63,8 @@ pub struct Settlements {
     tag = "events",
     params(("event_id" = Uuid, Path, description = "The event")),
     responses(
+        answers::Read,
         (status = 200, description = "Its payouts", body = Settlements),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 403, description = "forbidden: only organisers", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found: not your event", body = problem::Body, content_type = "application/problem+json"),
     )

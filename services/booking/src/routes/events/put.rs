@@ -17,6 +17,7 @@ use transaction::Isolation;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::answers;
 use crate::text;
 
 /// Put an event's seats on sale.
@@ -27,10 +28,10 @@ use crate::text;
     params(("id" = Uuid, Path, description = "The event")),
     request_body = PutSeating,
     responses(
+        answers::InternalWrite,
         (status = 200, description = "This seating was put before"),
         (status = 201, description = "The seats are on sale"),
-        (status = 409, description = "seating-differs", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "invalid-request", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "seating-differs; busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn put(

@@ -25,6 +25,7 @@ use crate::app::App;
 use crate::holds::Hold;
 use crate::metrics;
 use crate::reply::{self, Reply};
+use crate::routes::answers;
 
 /// How often seats that are merely locked are tried before the client is asked to come again.
 const TRIES: u32 = 3;
@@ -39,13 +40,11 @@ const TRIES: u32 = 3;
     params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     request_body = PlaceHold,
     responses(
+        answers::Write,
         (status = 201, description = "The seats are held", body = Hold,
             headers(("Location" = String, description = "Where the hold can be read"))),
-        (status = 400, description = "malformed-request, idempotency-key-missing", body = problem::Body, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found: no such event is on sale", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "seats-taken, sold-out, seats-busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "invalid-request, idempotency-key-reused", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "event-began, seats-taken, sold-out; seats-busy, busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn place(

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::holds::{Hold, State as HoldState};
+use crate::routes::answers;
 use crate::seats::PricedSeat;
 
 /// Read a hold.
@@ -20,8 +21,8 @@ use crate::seats::PricedSeat;
     tag = "holds",
     params(("id" = Uuid, Path, description = "The hold")),
     responses(
+        answers::Read,
         (status = 200, description = "The hold", body = Hold),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
@@ -36,8 +37,8 @@ pub async fn read(
             CASE WHEN state = 'active' AND expires_at <= clock_timestamp() THEN 'expired'
                 ELSE state END AS "state!: HoldState",
             (
-                SELECT jsonb_agg(jsonb_build_object('section', section, 'row', row_name,
-                    'number', number, 'price_minor', hold_seats.price_minor) ORDER BY rank)
+                SELECT coalesce(jsonb_agg(jsonb_build_object('section', section, 'row', row_name,
+                    'number', number, 'price_minor', hold_seats.price_minor) ORDER BY rank), '[]')
                 FROM hold_seats JOIN seats ON seats.id = hold_seats.seat_id
                 WHERE hold_seats.hold_id = holds.id
             ) AS "seats!: Jsonb<Vec<PricedSeat>>"

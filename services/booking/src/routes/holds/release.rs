@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::holds::State as HoldState;
+use crate::routes::answers;
 
 /// Give the seats of a hold back.
 #[utoipa::path(
@@ -21,10 +22,10 @@ use crate::holds::State as HoldState;
     tag = "holds",
     params(("id" = Uuid, Path, description = "The hold")),
     responses(
+        answers::Read,
         (status = 204, description = "The hold is over"),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "hold-ordered: cancel the order instead", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "hold-ordered: cancel the order instead; busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn release(

@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::answers;
 use crate::text;
 
 /// Which part of the ledger.
@@ -51,7 +52,11 @@ pub struct Ledger {
     path = "/internal/ledger",
     tag = "internal",
     params(Part),
-    responses((status = 200, description = "What the ledger comes to", body = Ledger))
+    responses(
+        answers::Internal,
+        (status = 200, description = "What the ledger comes to", body = Ledger),
+        (status = 422, description = "invalid-request", body = problem::Body, content_type = "application/problem+json"),
+    )
 )]
 pub async fn read(
     State(app): State<App>,

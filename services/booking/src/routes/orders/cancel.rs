@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::orders::{self, Order, State as OrderState};
 use crate::reply::Reply;
+use crate::routes::answers;
 use crate::trace_context::TraceContext;
 
 /// Cancel an order.
@@ -37,13 +38,11 @@ use crate::trace_context::TraceContext;
         ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
     ),
     responses(
+        answers::Act,
         (status = 202, description = "The cancellation is accepted", body = Order,
             headers(("Location" = String, description = "Where the order can be read"))),
-        (status = 400, description = "idempotency-key-missing", body = problem::Body, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "ticket-admitted, order-final", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "invalid-request, idempotency-key-reused", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "ticket-admitted, order-final; busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn cancel(

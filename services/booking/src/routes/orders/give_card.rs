@@ -19,6 +19,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::orders::{self, Order, State as OrderState};
 use crate::reply::Reply;
+use crate::routes::{answers, events};
 use crate::text;
 use crate::trace_context::TraceContext;
 
@@ -42,13 +43,11 @@ pub struct GiveCard {
     ),
     request_body = GiveCard,
     responses(
+        answers::Write,
         (status = 202, description = "The payment is tried again", body = Order,
             headers(("Location" = String, description = "Where the order can be read"))),
-        (status = 400, description = "malformed-request, idempotency-key-missing", body = problem::Body, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "order-not-declined", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "invalid-request, idempotency-key-reused", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "event-began, order-not-declined; busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn give_card(
@@ -80,6 +79,9 @@ pub async fn give_card(
                 return Err(not_declined(
                     "a new card is asked for only after the bank declined one",
                 ));
+            }
+            if order.event_begun {
+                return Err(events::began());
             }
             if !order.may_pay {
                 return Err(not_declined("the time for another card is over"));
@@ -175,5 +177,22 @@ mod tests {
             .unwrap();
         let late = house.post(&ann, &path, "k3", &body).await;
         assert_eq!(late.problem().0, "order-not-declined");
+    }
+
+    #[sqlx::test(migrations = "./migrations")]
+    async fn no_card_is_taken_once_the_event_has_begun(pool: PgPool) {
+        let house = Fixture::with_seats(pool, 1, 1).await;
+        let ann = who("customer");
+        let order = house.order(&ann, 1).await;
+        house.decline(order.id).await;
+        house.begin(0.0).await;
+        let path = format!("/api/booking/orders/{}/card", order.id);
+        let body = json!({"card": "4242424242424242"});
+        let late = house.post(&ann, &path, "k", &body).await;
+        assert_eq!(
+            (late.status, late.problem().0.as_str()),
+            (409, "event-began")
+        );
+        assert_eq!(house.outbox_kinds(order.id).await, ["charge"]);
     }
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::cursor;
 use crate::orders::{self, Order};
+use crate::routes::answers;
 
 /// Which page.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
@@ -44,8 +45,8 @@ pub struct Orders {
     tag = "orders",
     params(Page),
     responses(
+        answers::Read,
         (status = 200, description = "A page of orders", body = Orders),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 422, description = "invalid-request", body = problem::Body, content_type = "application/problem+json"),
     )
 )]

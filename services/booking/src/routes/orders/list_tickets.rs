@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::answers;
 use crate::seats::Seat;
 
 /// What a ticket is good for.
@@ -56,8 +57,8 @@ pub struct Tickets {
     tag = "orders",
     params(("id" = Uuid, Path, description = "The order")),
     responses(
+        answers::Read,
         (status = 200, description = "Its tickets", body = Tickets),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
     )
 )]

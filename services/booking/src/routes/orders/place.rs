@@ -24,6 +24,7 @@ use crate::app::App;
 use crate::holds::State as HoldState;
 use crate::orders::{self, Order};
 use crate::reply::{self, Reply};
+use crate::routes::{answers, events};
 use crate::seats::PricedSeat;
 use crate::trace_context::TraceContext;
 use crate::{metrics, text};
@@ -49,13 +50,11 @@ pub struct PlaceOrder {
     params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     request_body = PlaceOrder,
     responses(
+        answers::Write,
         (status = 202, description = "The order is accepted", body = Order,
             headers(("Location" = String, description = "Where the order can be read"))),
-        (status = 400, description = "malformed-request, idempotency-key-missing", body = problem::Body, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found: no such hold", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "hold-expired, hold-ordered, hold-released", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "invalid-request, idempotency-key-reused", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "event-began, hold-expired, hold-ordered, hold-released; busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn place(
@@ -119,7 +118,8 @@ async fn lock_hold(
             WHERE id = $1 AND customer_id = $2 FOR UPDATE
         )
         SELECT event_id, state AS "state: HoldState", total_minor, currency,
-            expires_at > clock_timestamp() AS "running!"
+            expires_at > clock_timestamp() AS "running!",
+            starts_at <= clock_timestamp() AS "event_began!"
         FROM hold JOIN events ON events.id = event_id"#,
         hold_id,
         customer_id
@@ -128,17 +128,18 @@ async fn lock_hold(
     .await?
     .ok_or_else(|| Problem::not_found("you have no such hold"))?;
     match hold.state {
+        HoldState::Ordered => Err(Problem::conflict(
+            "hold-ordered",
+            "The hold became an order",
+            "this hold was ordered before",
+        )),
+        _ if hold.event_began => Err(events::began()),
         HoldState::Active if hold.running => Ok(LockedHold {
             event_id: hold.event_id,
             total_minor: hold.total_minor,
             currency: hold.currency,
         }),
         HoldState::Active | HoldState::Expired => Err(expired()),
-        HoldState::Ordered => Err(Problem::conflict(
-            "hold-ordered",
-            "The hold became an order",
-            "this hold was ordered before",
-        )),
         HoldState::Released => Err(Problem::conflict(
             "hold-released",
             "The hold was given back",

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::orders::{self, Order};
+use crate::routes::answers;
 
 /// Read an order.
 #[utoipa::path(
@@ -18,8 +19,8 @@ use crate::orders::{self, Order};
     tag = "orders",
     params(("id" = Uuid, Path, description = "The order")),
     responses(
+        answers::Read,
         (status = 200, description = "The order", body = Order),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
     )
 )]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::app::App;
+use crate::routes::answers;
 
 /// What is on its way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -26,7 +27,10 @@ pub struct Outbox {
     get,
     path = "/internal/outbox",
     tag = "internal",
-    responses((status = 200, description = "What is on its way", body = Outbox))
+    responses(
+        answers::Internal,
+        (status = 200, description = "What is on its way", body = Outbox),
+    )
 )]
 pub async fn read(State(app): State<App>) -> Result<Json<Outbox>, Problem> {
     let outbox = sqlx::query_as!(

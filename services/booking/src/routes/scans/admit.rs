@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::reply::Reply;
+use crate::routes::answers;
 use crate::seats::Seat;
 use crate::ticket_code::Signed;
 
@@ -66,12 +67,11 @@ pub struct Scanned {
     params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     request_body = Scan,
     responses(
+        answers::Write,
         (status = 200, description = "Let them in", body = Scanned),
-        (status = 400, description = "malformed-request, idempotency-key-missing", body = problem::Body, content_type = "application/problem+json"),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 403, description = "forbidden: only organisers scan", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found: not a ticket of one of your events", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "ticket-already-admitted, ticket-cancelled", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "ticket-already-admitted, ticket-cancelled; busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
         (status = 422, description = "ticket-forged, invalid-request, idempotency-key-reused", body = problem::Body, content_type = "application/problem+json"),
     )
 )]

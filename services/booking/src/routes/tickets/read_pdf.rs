@@ -11,6 +11,7 @@ use problem::extract::Path;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::routes::answers;
 
 /// Read a ticket as PDF.
 #[utoipa::path(
@@ -19,8 +20,8 @@ use crate::app::App;
     tag = "tickets",
     params(("id" = Uuid, Path, description = "The ticket")),
     responses(
+        answers::Read,
         (status = 200, description = "The ticket", body = Vec<u8>, content_type = "application/pdf"),
-        (status = 401, description = "unauthorized", body = problem::Body, content_type = "application/problem+json"),
         (status = 404, description = "not-found; with Retry-After where it is not rendered yet", body = problem::Body, content_type = "application/problem+json"),
         (status = 410, description = "ticket-cancelled", body = problem::Body, content_type = "application/problem+json"),
     )

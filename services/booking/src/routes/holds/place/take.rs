@@ -2,7 +2,8 @@
 //!
 //! Free is what is neither sold nor held by a hold whose time is still running; the sweep of
 //! expired holds only tidies. That is judged where the rows are locked, and again, by the clock,
-//! in the statement that takes them.
+//! in the statement that takes them. The same statement judges whether the event is still ahead: of
+//! one that has begun it takes nothing.
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use uuid::Uuid;
 
 use super::request::{Best, Wanted};
 use crate::holds::{Hold, State};
+use crate::routes::events;
 use crate::seats::{PricedSeat, Seat};
 
 /// The kind of problem where seats are neither taken nor to be had at this moment.
@@ -20,8 +22,8 @@ pub const BUSY: &str = "seats-busy";
 /// Locks the wanted seats, all of them or none; waits for nobody.
 ///
 /// # Errors
-/// 404 for an unknown event, 409 where they are taken, sold out or in somebody else's hands just
-/// now, 422 for a seat that the event does not have.
+/// 404 for an unknown event, 409 where it has begun or the seats are taken, sold out or in somebody
+/// else's hands just now, 422 for a seat that the event does not have.
 pub async fn lock(
     tx: &mut PgConnection,
     event_id: Uuid,
@@ -62,7 +64,7 @@ async fn lock_named(
     let found = sqlx::query!(
         r#"SELECT place AS "place!", seats.id IS NULL AS "missing!",
             coalesce(order_id IS NOT NULL OR held_until > clock_timestamp(), false) AS "taken!",
-            EXISTS (SELECT FROM events WHERE id = $1) AS "event_known!"
+            (SELECT starts_at <= clock_timestamp() FROM events WHERE id = $1) AS event_began
         FROM unnest($2::text[], $3::text[], $4::integer[])
             WITH ORDINALITY AS wanted (section, row_name, number, place)
         LEFT JOIN seats ON event_id = $1 AND seats.section = wanted.section
@@ -75,9 +77,7 @@ async fn lock_named(
     )
     .fetch_all(tx)
     .await?;
-    if found.iter().any(|seat| !seat.event_known) {
-        return Err(unknown_event());
-    }
+    ahead(found.first().and_then(|seat| seat.event_began))?;
     if let Some(seat) = found.iter().find(|seat| seat.missing) {
         return Err(Problem::invalid(
             format!("seats[{}]", seat.place - 1),
@@ -137,7 +137,7 @@ async fn lock_best(
     }
     // Too few, or enough that others have locked at this moment?
     let found = sqlx::query!(
-        r#"SELECT EXISTS (SELECT FROM events WHERE id = $1) AS "event_known!",
+        r#"SELECT (SELECT starts_at <= clock_timestamp() FROM events WHERE id = $1) AS event_began,
             $2::text IS NULL
                 OR EXISTS (SELECT FROM seats WHERE event_id = $1 AND section = $2)
                 AS "section_known!",
@@ -155,9 +155,8 @@ async fn lock_best(
     )
     .fetch_one(tx)
     .await?;
-    if !found.event_known {
-        Err(unknown_event())
-    } else if !found.section_known {
+    ahead(found.event_began)?;
+    if !found.section_known {
         Err(Problem::invalid(
             "best.section",
             "the event has no such section",
@@ -179,7 +178,7 @@ async fn lock_best(
 /// Holds the locked seats for the customer.
 ///
 /// # Errors
-/// Failures of the database.
+/// 409 where the event has begun; failures of the database.
 pub async fn hold(
     tx: &mut PgConnection,
     customer_id: Uuid,
@@ -189,8 +188,9 @@ pub async fn hold(
 ) -> Result<Hold, Problem> {
     let id = Uuid::now_v7();
     let rows = sqlx::query!(
-        r#"WITH moment AS (
-            SELECT clock_timestamp() + make_interval(secs => $5) AS until
+        "WITH moment AS (
+            SELECT clock_timestamp() + make_interval(secs => $5) AS until, currency
+            FROM events WHERE id = $3 AND starts_at > clock_timestamp()
         ), taken AS (
             UPDATE seats SET hold_id = $1, held_until = until FROM moment
             WHERE seats.id = ANY ($4) AND order_id IS NULL
@@ -204,9 +204,8 @@ pub async fn hold(
             INSERT INTO hold_seats (hold_id, seat_id, price_minor)
             SELECT $1, id, price_minor FROM taken
         )
-        SELECT section, row_name, number, price_minor, total_minor, expires_at,
-            (SELECT currency FROM events WHERE id = $3) AS "currency!"
-        FROM taken, placed ORDER BY rank"#,
+        SELECT section, row_name, number, price_minor, total_minor, expires_at, currency
+        FROM taken, placed, moment ORDER BY rank",
         id,
         customer_id,
         event_id,
@@ -215,11 +214,14 @@ pub async fn hold(
     )
     .fetch_all(tx)
     .await?;
-    let (Some(first), true) = (rows.first(), rows.len() == locked.len()) else {
+    let Some(first) = rows.first() else {
+        return Err(events::began());
+    };
+    if rows.len() != locked.len() {
         return Err(Problem::internal(
             "seats that were free when locked are taken",
         ));
-    };
+    }
     Ok(Hold {
         id,
         event_id,
@@ -239,8 +241,13 @@ pub async fn hold(
     })
 }
 
-fn unknown_event() -> Problem {
-    Problem::not_found("no such event is on sale")
+/// Whether the event is there and has not begun.
+fn ahead(event_began: Option<bool>) -> Result<(), Problem> {
+    match event_began {
+        None => Err(events::unknown()),
+        Some(true) => Err(events::began()),
+        Some(false) => Ok(()),
+    }
 }
 
 fn busy() -> Problem {

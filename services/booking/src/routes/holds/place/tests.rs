@@ -8,6 +8,8 @@ use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::request::{Best, Wanted};
+use super::take;
 use crate::fixture::{Answer, Fixture, who};
 use crate::holds::{Hold, State};
 
@@ -233,6 +235,50 @@ async fn the_best_seats_of_a_section_are_of_that_section(pool: PgPool) {
         Some("best.section")
     );
     assert_eq!(ask("Stalls").await.status, 201);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn nothing_of_an_event_that_has_begun_is_held(pool: PgPool) {
+    let house = Fixture::with_seats(pool, 1, 3).await;
+    let ann = who("customer");
+    house.order(&ann, 1).await;
+    house.begin(0.0).await;
+    let refused = [
+        house.try_hold(&ann, 1).await,
+        named(&house, &ann, &[2, 3]).await,
+        // Not what is also true of these: that they are sold out, and taken.
+        house.try_hold(&ann, 3).await,
+        named(&house, &ann, &[1]).await,
+    ];
+    for answer in refused {
+        assert_eq!(
+            (answer.status, answer.problem().0.as_str()),
+            (409, "event-began")
+        );
+    }
+    let held: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM holds WHERE state = 'active')
+            + (SELECT count(*) FROM seats WHERE hold_id IS NOT NULL)",
+    )
+    .fetch_one(&house.pool)
+    .await
+    .unwrap();
+    assert_eq!(held, 0);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn the_start_is_judged_where_the_seats_are_taken(pool: PgPool) {
+    let house = Fixture::with_seats(pool, 1, 2).await;
+    let wanted = Wanted::Best(Best {
+        count: 2,
+        section: None,
+    });
+    let mut tx = house.pool.begin().await.unwrap();
+    let seats = take::lock(&mut tx, house.event_id, &wanted).await.unwrap();
+    house.begin(0.0).await;
+    let hold_for = Duration::from_secs(120);
+    let late = take::hold(&mut tx, Uuid::now_v7(), house.event_id, &seats, hold_for).await;
+    assert_eq!(late.unwrap_err().slug(), "event-began");
 }
 
 #[sqlx::test(migrations = "./migrations")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use sqlx::PgPool;
+use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
 
 use crate::fixture::{Fixture, who};
@@ -139,6 +139,53 @@ async fn the_clock_is_asked_after_the_hold_is_locked(pool: PgPool) {
         other.rollback().await.unwrap();
     });
     assert_eq!(answer.problem().0, "hold-expired");
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn a_hold_of_an_event_that_has_begun_cannot_be_ordered(pool: PgPool) {
+    let house = Fixture::with_seats(pool, 1, 2).await;
+    let ann = who("customer");
+    let hold = house.hold(&ann, 1).await;
+    let ordered = house.order(&ann, 1).await;
+    // It begins while the request waits for the hold: the clock is asked after that.
+    house.begin(300.0).await;
+    let mut other = house.pool.begin().await.unwrap();
+    sqlx::query("SELECT FROM holds FOR UPDATE")
+        .execute(&mut *other)
+        .await
+        .unwrap();
+    let (answer, ()) = tokio::join!(house.try_order(&ann, hold.id), async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        other.rollback().await.unwrap();
+    });
+    assert_eq!(
+        (answer.status, answer.problem().0.as_str()),
+        (409, "event-began")
+    );
+    let again = house.try_order(&ann, ordered.hold_id).await;
+    assert_eq!(again.problem().0, "hold-ordered");
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn what_has_no_seats_is_read_all_the_same(pool: PgPool) {
+    let house = Fixture::with_seats(pool, 1, 1).await;
+    let ann = who("customer");
+    let order = house.order(&ann, 1).await;
+    for table in ["order_seats", "hold_seats"] {
+        sqlx::query(AssertSqlSafe(format!("DELETE FROM {table}")))
+            .execute(&house.pool)
+            .await
+            .unwrap();
+    }
+    let read: Order = house
+        .get(&ann, &format!("{ORDERS}/{}", order.id))
+        .await
+        .expect(200);
+    let hold: Hold = house
+        .get(&ann, &format!("/api/booking/holds/{}", order.hold_id))
+        .await
+        .expect(200);
+    assert!(read.seats.is_empty() && hold.seats.is_empty());
 }
 
 #[sqlx::test(migrations = "./migrations")]
