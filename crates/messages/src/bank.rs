@@ -7,6 +7,9 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// The most one movement may be, in minor units: sums of it stay far from overflow.
+pub const MOST_MINOR: i64 = 100_000_000_000;
+
 /// `POST /v1/charges`: take money from a card.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -19,8 +19,8 @@ pub struct Options {
     pub concurrency: usize,
     /// For how long a message in hand is hidden from others; renewed each third of it.
     pub visibility: Duration,
-    /// How long a receive waits for a message, at most 20 s. A stop waits for a receive under way
-    /// (up to 3 s) so as not to lose what it takes, so a wait of one or two seconds stops sooner.
+    /// How long a receive waits for a message, at most 2 s: a stop waits for a receive under way,
+    /// for a queue goes on answering one that was cut off, and hides what it gives to nobody.
     pub wait: Duration,
     /// How long a message that failed is hidden, given how often it was received.
     pub retry_after: fn(u32) -> Duration,
@@ -72,9 +72,10 @@ impl Consumer {
     /// moves it to the dead-letter queue. A handler that panics, or has not returned after a
     /// quarter of an hour, counts as [`Outcome::Retry`].
     ///
-    /// After `stop` nothing is received any more, what was received but not begun is given back
-    /// (to come again at once, or after a second where it is several messages of a group), what
-    /// was begun has 5 s to end, and what was done is deleted.
+    /// After `stop` nothing is received any more but what a receive under way takes; what was
+    /// received but not begun is given back (to come again at once, or after a second where it is
+    /// several messages of a group), what was begun has 5 s from the stop to end, and what was done
+    /// is deleted. It is over 7 s after the stop.
     pub async fn run<T, H, F>(self, stop: CancellationToken, handler: H)
     where
         T: DeserializeOwned + Send + 'static,

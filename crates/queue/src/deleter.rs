@@ -48,7 +48,8 @@ pub(crate) async fn run(
 async fn delete(queue: Queue, hand: Hand, receipts: Vec<String>) {
     for attempt in 1..=ATTEMPTS {
         match queue.delete(receipts.clone()).await {
-            Ok(()) => break,
+            // What was refused comes again, as everything does that was not deleted.
+            Ok(_) => break,
             Err(error) if attempt == ATTEMPTS => {
                 tracing::warn!(
                     queue.name = queue.name(),

@@ -35,5 +35,5 @@ mod receiver;
 pub use client::client;
 pub use consumer::{Consumer, Delivery, Options, Outcome};
 pub use error::Error;
-pub use message::{Outgoing, Received, Sent};
+pub use message::{Outgoing, Received, Refused, Sent};
 pub use queue::{Counts, Queue};

@@ -25,6 +25,15 @@ pub struct Sent {
     pub result: Result<(), String>,
 }
 
+/// A message that could not be deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// [`Received::receipt`].
+    pub receipt: String,
+    /// Why, as the queue says.
+    pub reason: String,
+}
+
 /// A message that was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Received {

@@ -13,7 +13,7 @@ use aws_sdk_sqs::types::{
 use chrono::{DateTime, Utc};
 
 use crate::client::{CALL_LIMIT, LONGEST_POLL};
-use crate::{Error, Outgoing, Received, Sent};
+use crate::{Error, Outgoing, Received, Refused, Sent};
 
 /// Most messages SQS takes in one call.
 pub(crate) const BATCH: usize = 10;
@@ -53,6 +53,12 @@ impl Queue {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether it keeps the order within groups.
+    #[must_use]
+    pub fn is_fifo(&self) -> bool {
+        self.name.ends_with(".fifo")
     }
 
     /// Sends messages, ten a call, in the order given, and says of each what became of it.
@@ -153,12 +159,13 @@ impl Queue {
             .collect())
     }
 
-    /// Deletes messages by their receipts. One that is refused was deleted before, or its time
-    /// ran out and it comes again.
+    /// Deletes messages by their receipts and says which were refused: a receipt whose time ran
+    /// out may be good no longer, and its message comes again.
     ///
     /// # Errors
-    /// A call failed or was not answered in time.
-    pub async fn delete(&self, receipts: Vec<String>) -> Result<(), Error> {
+    /// A call failed or was not answered in time; what was asked before it is deleted.
+    pub async fn delete(&self, receipts: Vec<String>) -> Result<Vec<Refused>, Error> {
+        let mut refused = Vec::new();
         for chunk in receipts.chunks(BATCH) {
             let entries = chunk
                 .iter()
@@ -178,7 +185,28 @@ impl Queue {
                 })
                 .await?;
             self.note_refused("delete", answer.failed());
+            refused.extend(answer.failed().iter().filter_map(|failed| {
+                let index: usize = failed.id().parse().ok()?;
+                Some(Refused {
+                    receipt: chunk.get(index)?.clone(),
+                    reason: failed.message().unwrap_or(failed.code()).to_owned(),
+                })
+            }));
         }
+        Ok(refused)
+    }
+
+    /// Deletes every message, also those in somebody's hand, and makes the queue forget groups and
+    /// deduplication ids. SQS takes up to a minute for it, in which it may delete what is sent
+    /// meanwhile, and does it once a minute at most.
+    ///
+    /// # Errors
+    /// The call failed or was not answered in time.
+    pub async fn purge(&self) -> Result<(), Error> {
+        self.call("purge", CALL_LIMIT, |url| {
+            self.client.purge_queue().queue_url(url).send()
+        })
+        .await?;
         Ok(())
     }
 

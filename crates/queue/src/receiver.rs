@@ -22,11 +22,15 @@ use crate::{Error, Queue, deleter, metrics};
 /// time free all slots within it, and full batches are what makes a queue fast.
 const GATHER: Duration = Duration::from_millis(10);
 
-/// How long a stop waits for a receive under way: what it takes would otherwise be hidden until
-/// its visibility timeout.
+/// The longest long poll. A stop waits for one under way: a poll that is cut off is answered all the
+/// same, to nobody, and what it took would be hidden until its visibility timeout.
+const POLL: Duration = Duration::from_secs(2);
+
+/// How long a stop waits for a receive under way, which a queue that is well answers within
+/// [`POLL`].
 const STOP_RECEIVING_WITHIN: Duration = Duration::from_secs(3);
 
-/// How long a stop lets handlers end.
+/// How long after a stop handlers may take to end.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a stop lets the last deletes, and messages that are given back, take.
@@ -69,6 +73,13 @@ impl Receiver {
         let deleting = deleter::run(self.queue.clone(), hand.clone(), to_delete, self.slots);
         let deleting = AbortOnDropHandle::new(tokio::spawn(deleting));
         let drop_all = CancellationToken::new();
+        // Counted from the stop, not from the end of a receive that was under way then.
+        let (stop, end) = (self.stop.clone(), drop_all.clone());
+        let _deadline = AbortOnDropHandle::new(tokio::spawn(async move {
+            stop.cancelled().await;
+            tokio::time::sleep(FINISH_WITHIN).await;
+            end.cancel();
+        }));
         let work = Arc::new(Work {
             queue: self.queue.clone(),
             options: self.options,
@@ -106,15 +117,18 @@ impl Receiver {
         }
 
         // Lanes give back what they have not begun as soon as they see the stop.
-        let all = async { while lanes.join_next().await.is_some() {} };
-        if timeout(FINISH_WITHIN, all).await.is_err() {
+        let ended = async { while lanes.join_next().await.is_some() {} };
+        let dropped = async {
+            drop_all.cancelled().await;
             tracing::warn!(
                 queue.name = self.queue.name(),
                 "handlers did not end: dropped"
             );
-            drop_all.cancel();
-            let rest = async { while lanes.join_next().await.is_some() {} };
-            let _ = timeout(FLUSH_WITHIN, rest).await;
+            tokio::time::sleep(FLUSH_WITHIN).await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = dropped => {}
         }
         drop((lanes, work));
         if timeout(FLUSH_WITHIN, deleting).await.is_err() {
@@ -126,23 +140,25 @@ impl Receiver {
         drop(heartbeat);
     }
 
-    /// Waits until there is a free slot, and a little longer for all of them. `None` after a stop.
+    /// Waits until there is a free slot, and a little longer for all of them. `None` after a stop,
+    /// whether or not there is one.
     async fn free_slots(&self, slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
         let all = u32::try_from(self.slots).unwrap_or(1);
-        if self.stop.is_cancelled() {
-            return None;
-        }
-        if let Ok(Ok(free)) = timeout(GATHER, slots.clone().acquire_many_owned(all)).await {
-            return Some(free);
-        }
-        let mut free = tokio::select! {
-            free = slots.clone().acquire_owned() => free.ok()?,
-            () = self.stop.cancelled() => return None,
+        let free = async {
+            if let Ok(free) = timeout(GATHER, slots.clone().acquire_many_owned(all)).await {
+                return free.ok();
+            }
+            let mut free = slots.clone().acquire_owned().await.ok()?;
+            while let Ok(another) = slots.clone().try_acquire_owned() {
+                free.merge(another);
+            }
+            Some(free)
         };
-        while let Ok(another) = slots.clone().try_acquire_owned() {
-            free.merge(another);
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => None,
+            free = free => free,
         }
-        Some(free)
     }
 
     /// `None` if the answer was not waited for any longer after a stop.
@@ -150,6 +166,7 @@ impl Receiver {
         let Options {
             visibility, wait, ..
         } = self.options;
+        let wait = wait.min(POLL);
         let late = async {
             self.stop.cancelled().await;
             tokio::time::sleep(STOP_RECEIVING_WITHIN).await;

@@ -26,6 +26,21 @@ impl Kind {
             Self::Payout => "payout",
         }
     }
+
+    fn parse(text: &str) -> Result<Self, sqlx::Error> {
+        [Self::Charge, Self::Refund, Self::Payout]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| sqlx::Error::Decode(format!("no kind of posting: {text}").into()))
+    }
+
+    /// The amount with the sign that it has in the account `bank`, and back.
+    fn signed(self, amount_minor: i64) -> i64 {
+        match self {
+            Self::Charge => amount_minor,
+            Self::Refund | Self::Payout => -amount_minor,
+        }
+    }
 }
 
 /// What is to be written down.
@@ -54,10 +69,7 @@ pub struct Posting<'a> {
 /// # Errors
 /// The database was away, or refused: the cause was written down before, or the amount is nothing.
 pub async fn record(tx: &mut PgConnection, posting: Posting<'_>) -> Result<(), sqlx::Error> {
-    let to_bank = match posting.kind {
-        Kind::Charge => posting.amount_minor,
-        Kind::Refund | Kind::Payout => -posting.amount_minor,
-    };
+    let to_bank = posting.kind.signed(posting.amount_minor);
     sqlx::query!(
         "WITH written AS (
             INSERT INTO ledger_transactions
@@ -82,4 +94,49 @@ pub async fn record(tx: &mut PgConnection, posting: Posting<'_>) -> Result<(), s
     .execute(tx)
     .await?;
     Ok(())
+}
+
+/// Puts one transaction for each kind in the place of up to `most` of an event's; whether more may
+/// be left. Each kind keeps its sum, whoever looks when: what was put there before is taken in
+/// again, so that one of each kind is left in the end.
+///
+/// # Errors
+/// The database was away.
+pub async fn close(tx: &mut PgConnection, event: Uuid, most: i64) -> Result<bool, sqlx::Error> {
+    let part = sqlx::query_scalar!(
+        "SELECT id FROM ledger_transactions WHERE event_id = $1
+        ORDER BY cause LIKE 'closing-%' DESC LIMIT $2",
+        event,
+        most,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let sums = sqlx::query!(
+        r#"SELECT kind, currency, sum(amount_minor)::bigint AS "bank_minor!"
+        FROM ledger_transactions
+        JOIN ledger_entries ON transaction_id = ledger_transactions.id
+        WHERE ledger_transactions.id = ANY ($1) AND account = 'bank'
+        GROUP BY kind, currency"#,
+        &part,
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    sqlx::query!("DELETE FROM ledger_transactions WHERE id = ANY ($1)", &part)
+        .execute(&mut *tx)
+        .await?;
+    for sum in sums {
+        let kind = Kind::parse(&sum.kind)?;
+        let posting = Posting {
+            kind,
+            event,
+            order: None,
+            settlement: None,
+            cause: &format!("closing-{}-{event}", sum.kind),
+            fence_token: None,
+            amount_minor: kind.signed(sum.bank_minor),
+            currency: &sum.currency,
+        };
+        record(&mut *tx, posting).await?;
+    }
+    Ok(i64::try_from(part.len()).unwrap_or(i64::MAX) >= most)
 }

@@ -53,7 +53,11 @@ const TICKETS: usize = 4;
 ///
 /// # Errors
 /// A setting makes no sense, or the database or its tables were not there in time.
-pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors> {
+pub fn start(settings: Settings, process: Process) -> service::Body {
+    Box::pin(make(settings, process))
+}
+
+async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let key = tickets::code::key_from_hex(settings.ticket_signing_key_file.reveal())
         .context("TICKET_SIGNING_KEY_FILE")?;
     let replica = replica()?;
@@ -129,6 +133,7 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors
         public: routes::public(app),
         internal: Router::new(),
         readiness,
+        request_timeout: service::http::REQUEST_TIMEOUT,
     })
 }
 
@@ -166,7 +171,7 @@ fn consume<H, F>(
                 outbox.row = %pointer.row_id,
                 outbox.kind = pointer.kind.as_str(),
                 message.receive_count = delivery.receive_count,
-                trace.parent = pointer.traceparent.as_deref().unwrap_or_default(),
+                trace.id = pointer.traceparent.as_deref().and_then(telemetry::trace_id),
             );
             handler(pointer).instrument(span)
         };

@@ -55,7 +55,7 @@ impl Office {
             sweep: Arc::new(Sweep::new(pool.clone(), every)),
             settle: Arc::new(Settle::new(pool.clone(), bank, statuses.clone(), period)),
             dead_letters: Arc::new(DeadLetters::new(pool.clone(), dead.into())),
-            prune: Arc::new(Prune::new(pool.clone())),
+            prune: Arc::new(Prune::new(pool.clone(), settings.event_keep())),
             gauges: Arc::new(Gauges::new(pool.clone(), both.into())),
             report: Arc::new(Report::new(pool.clone(), statuses.clone())),
             statuses: statuses.clone(),

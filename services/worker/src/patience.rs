@@ -1,48 +1,60 @@
-//! Patience with a database that is away.
+//! Patience with a part that is away: the bank or the database.
 //!
-//! A message in hand is not received again, for its visibility is prolonged. So a handler waits a
-//! while for the database to come back instead of giving the message back at once: an outage that
-//! is shorter than that uses up one receive, and does not carry good messages to the dead-letter
-//! queue.
+//! A message in hand is not received again, for its visibility is prolonged. So a handler keeps it
+//! until the part is back instead of giving it back at once: an outage that is shorter than
+//! [`AWAY`] uses up one receive, and the queue's five receives bridge five times as long. What
+//! failed for another reason is told at once, and ends in the dead-letter queue if it goes on.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// How long a handler waits.
-const PATIENCE: Duration = Duration::from_secs(45);
-/// The pause between attempts, up to twice as long.
+use crate::bank;
+
+/// How long a handler waits for a part that is away. With its last attempt it stays below the
+/// quarter of an hour that the consumer gives it.
+const AWAY: Duration = Duration::from_secs(10 * 60);
+/// How long it waits for a database that is there and had no time or no lock for a statement.
+const BUSY: Duration = Duration::from_secs(45);
+/// The pause between attempts, up to twice as long: what waited does not come all at once.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Why an attempt failed, as far as patience is concerned.
-pub trait Away {
-    /// The failure of the database, if it was that.
-    fn database(&self) -> Option<&sqlx::Error>;
+/// A failure of an attempt, as far as patience is concerned.
+pub trait Patience {
+    /// How long to go on for; `None` if waiting does not help.
+    fn patience(&self) -> Option<Duration>;
 }
 
-/// Attempts until it succeeds, fails for another reason than that the database is away, patience
-/// ends, or `stop` is asked for; answers the last outcome.
+/// Attempts until it succeeds, fails for a reason that waiting does not help, patience ends, or
+/// `stop` is asked for; answers the last outcome.
 ///
 /// # Errors
 /// Those of `attempt`.
 pub async fn while_away<T, E, F, Fut>(stop: &CancellationToken, attempt: F) -> Result<T, E>
 where
-    E: Away + std::fmt::Display,
+    E: Patience + std::fmt::Display,
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
-    let deadline = Instant::now() + PATIENCE;
+    let began = Instant::now();
+    let mut waited = false;
     loop {
         let failure = match attempt().await {
-            Err(failure) if failure.database().is_some_and(is_away) => failure,
-            outcome => return outcome,
+            Ok(done) => return Ok(done),
+            Err(failure) => failure,
         };
         let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
-        if stop.is_cancelled() || Instant::now() + pause > deadline {
+        let goes_on = failure
+            .patience()
+            .is_some_and(|patience| began.elapsed() + pause <= patience);
+        if stop.is_cancelled() || !goes_on {
             return Err(failure);
         }
-        tracing::debug!(error = %failure, "waiting for the database");
+        if !waited {
+            tracing::warn!(error = %failure, "a message is kept in hand until this is over");
+            waited = true;
+        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return Err(failure),
@@ -50,22 +62,38 @@ where
     }
 }
 
-/// Whether the same may well succeed a moment later.
-fn is_away(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::Io(_)
-        | sqlx::Error::Protocol(_) => true,
-        // Connection failures, no resources, stopping or starting, read only after a switch-over,
-        // a transaction that stood idle, a lock or a statement that took too long.
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57P"]
-                .iter()
-                .any(|class| code.starts_with(class))
-                || matches!(&*code, "25006" | "25P03" | "55P03" | "57014")
-        }),
-        _ => false,
+impl Patience for sqlx::Error {
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::PoolTimedOut | Self::WorkerCrashed | Self::Io(_) | Self::Protocol(_) => {
+                Some(AWAY)
+            }
+            Self::Database(error) => error.code().and_then(|code| of_code(&code)),
+            _ => None,
+        }
+    }
+}
+
+fn of_code(code: &str) -> Option<Duration> {
+    match code {
+        // A transaction that stood idle, a lock or a statement that took too long.
+        "25P03" | "55P03" | "57014" => Some(BUSY),
+        // Read only after a switch-over.
+        "25006" => Some(AWAY),
+        // Connection failures, no resources, stopping or starting.
+        _ => ["08", "53", "57P"]
+            .iter()
+            .any(|class| code.starts_with(class))
+            .then_some(AWAY),
+    }
+}
+
+impl Patience for bank::Failure {
+    fn patience(&self) -> Option<Duration> {
+        match self {
+            Self::Away(_) => Some(AWAY),
+            Self::Unknown(_) | Self::Failed(_) | Self::Refused(..) | Self::Stopped => None,
+        }
     }
 }
 
@@ -76,9 +104,20 @@ mod tests {
     use super::*;
     use crate::payments::Failure;
 
-    async fn attempts(fail: impl Fn(u32) -> Option<Failure>) -> (u32, Result<u32, Failure>) {
+    fn database() -> Failure {
+        Failure::Database(sqlx::Error::PoolTimedOut)
+    }
+
+    fn bank() -> Failure {
+        Failure::Bank(bank::Failure::Away("it was not reached".to_owned()))
+    }
+
+    async fn attempts(
+        stop: &CancellationToken,
+        fail: impl Fn(u32) -> Option<Failure>,
+    ) -> (u32, Result<u32, Failure>) {
         let count = AtomicU32::new(0);
-        let outcome = while_away(&CancellationToken::new(), || {
+        let outcome = while_away(stop, || {
             let attempt = count.fetch_add(1, Ordering::Relaxed) + 1;
             std::future::ready(fail(attempt).map_or(Ok(attempt), Err))
         })
@@ -87,22 +126,49 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_database_that_comes_back_is_waited_for() {
-        let away = |attempt| (attempt < 20).then_some(Failure::Database(sqlx::Error::PoolTimedOut));
-        assert!(matches!(attempts(away).await, (20, Ok(20))));
+    async fn nine_minutes_without_a_bank_or_a_database_are_one_receive() {
+        for failure in [bank, database] {
+            let began = Instant::now();
+            let away = |_| (began.elapsed() < Duration::from_secs(9 * 60)).then(failure);
+            let (_, outcome) = attempts(&CancellationToken::new(), away).await;
+            assert!(outcome.is_ok(), "{outcome:?}");
+            assert!(began.elapsed() <= Duration::from_secs(9 * 60) + 2 * PAUSE);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn patience_ends() {
         let began = Instant::now();
-        let away = |_| Some(Failure::Database(sqlx::Error::PoolTimedOut));
-        assert!(attempts(away).await.1.is_err());
-        assert!(began.elapsed() <= PATIENCE);
+        let (_, outcome) = attempts(&CancellationToken::new(), |_| Some(bank())).await;
+        assert!(outcome.is_err());
+        assert!(began.elapsed() > AWAY - 2 * PAUSE && began.elapsed() <= AWAY);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn another_failure_is_told_at_once() {
-        let (count, outcome) = attempts(|_| Some(Failure::Inconsistent("x"))).await;
-        assert!((count, outcome.is_err()) == (1, true));
+    async fn a_stop_ends_it_at_once() {
+        let (began, stop) = (Instant::now(), CancellationToken::new());
+        let (stopped, _) = tokio::join!(attempts(&stop, |_| Some(bank())), async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            stop.cancel();
+        });
+        assert!(stopped.1.is_err());
+        assert_eq!(began.elapsed().as_secs(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_answered_is_told_at_once() {
+        let failed = || Failure::Bank(bank::Failure::Failed("it answered 500".to_owned()));
+        for failure in [failed, || Failure::Inconsistent("x")] {
+            let (count, outcome) = attempts(&CancellationToken::new(), |_| Some(failure())).await;
+            assert!((count, outcome.is_err()) == (1, true));
+        }
+    }
+
+    #[test]
+    fn a_database_that_is_busy_is_waited_for_less_than_one_that_is_away() {
+        assert_eq!(of_code("57P01"), Some(AWAY));
+        assert_eq!(of_code("08006"), Some(AWAY));
+        assert_eq!(of_code("55P03"), Some(BUSY));
+        assert_eq!(of_code("23505"), None);
     }
 }

@@ -39,6 +39,9 @@ pub struct Settings {
     /// The period of settlements with organisers.
     #[arg(long, env = "SETTLEMENT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub settlement_seconds: u64,
+    /// For how many hours after its start an event is kept, with its orders and tickets.
+    #[arg(long, env = "EVENT_KEEP_HOURS", default_value_t = 24, value_parser = clap::value_parser!(u64).range(1..=8760))]
+    pub event_keep_hours: u64,
     /// How long a message stays invisible while it is worked on; work that takes longer prolongs
     /// it.
     #[arg(long, env = "VISIBILITY_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=600))]
@@ -57,6 +60,12 @@ impl Settings {
     #[must_use]
     pub fn lease(&self) -> Duration {
         Duration::from_secs(self.lease_seconds)
+    }
+
+    /// For how long after its start an event is kept.
+    #[must_use]
+    pub fn event_keep(&self) -> Duration {
+        Duration::from_secs(self.event_keep_hours * 3600)
     }
 
     /// How long a message stays invisible.

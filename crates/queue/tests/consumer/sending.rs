@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use queue::Outgoing;
+use queue::{Counts, Outgoing};
 
-use crate::stand::{SECOND, Stand, outgoing};
+use crate::stand::{SECOND, Stand, counted, outgoing};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_ten_are_sent_and_received_with_what_belongs_to_them() {
@@ -28,16 +28,9 @@ async fn more_than_ten_are_sent_and_received_with_what_belongs_to_them() {
         let age = chrono::Utc::now() - message.sent_at.expect("it says when it was sent");
         assert!(age.num_seconds().abs() < 60, "{age}");
     }
-    stand
-        .queue
-        .delete(
-            received
-                .into_iter()
-                .map(|message| message.receipt)
-                .collect(),
-        )
-        .await
-        .unwrap();
+    let receipts = received.into_iter().map(|message| message.receipt);
+    let refused = stand.queue.delete(receipts.collect()).await.unwrap();
+    assert_eq!(refused, []);
     assert_eq!(stand.queue.counts().await.unwrap().visible, 15);
 }
 
@@ -71,4 +64,36 @@ async fn a_repetition_within_its_deduplication_id_is_one_message() {
         Ok(())
     );
     assert_eq!(stand.queue.counts().await.unwrap().visible, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_whose_time_ran_out_is_named_and_its_message_stays() {
+    let stand = Stand::fifo().await;
+    stand.send([(1, Some(1)), (2, Some(2))]).await;
+    let late = stand.queue.receive(1, SECOND, Duration::ZERO).await;
+    let good = stand.queue.receive(1, 60 * SECOND, Duration::ZERO).await;
+    let [late, good] = [late, good].map(|received| received.unwrap().remove(0).receipt);
+    tokio::time::sleep(3 * SECOND / 2).await;
+    let refused = stand.queue.delete(vec![late.clone(), good]).await.unwrap();
+    let receipts: Vec<_> = refused.iter().map(|refused| &refused.receipt).collect();
+    assert_eq!(receipts, [&late], "{refused:?}");
+    counted(&stand.queue, 3 * SECOND, |counts| counts.visible == 1).await;
+    assert_eq!(stand.queue.counts().await.unwrap().in_flight, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_makes_a_queue_forget_messages_and_deduplication_ids() {
+    let stand = Stand::fifo().await;
+    let message = outgoing("1", Some(1));
+    for _ in 0..2 {
+        stand.queue.send(vec![message.clone()]).await.unwrap();
+        let received = stand
+            .queue
+            .receive(1, SECOND, Duration::ZERO)
+            .await
+            .unwrap();
+        assert_eq!(received.len(), 1, "the repetition is a message of its own");
+        stand.queue.purge().await.unwrap();
+        assert_eq!(stand.queue.counts().await.unwrap(), Counts::default());
+    }
 }

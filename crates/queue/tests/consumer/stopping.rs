@@ -9,6 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stand::{OPTIONS, SECOND, Stand, counted};
 
+const POLLING_LONG: Options = Options {
+    wait: Duration::from_secs(20),
+    ..OPTIONS
+};
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_finishes_what_was_begun_and_gives_back_the_rest() {
     let stand = Stand::fifo().await;
@@ -66,11 +71,16 @@ async fn a_handler_that_does_not_end_is_dropped_and_its_message_comes_again() {
     let stand = Stand::standard().await;
     stand.send([(1, None)]).await;
     let stop = CancellationToken::new();
-    let consumer = Consumer::new(stand.queue.clone(), OPTIONS);
+    let options = Options {
+        wait: 2 * SECOND,
+        ..OPTIONS
+    };
+    let consumer = Consumer::new(stand.queue.clone(), options);
     let running = tokio::spawn(consumer.run(stop.clone(), |_: u32, _| std::future::pending()));
-    tokio::time::sleep(SECOND).await;
+    counted(&stand.queue, 3 * SECOND, |counts| counts.in_flight == 1).await;
+    // The next poll has just begun; the handler's time counts from the stop and not from its end.
     stop.cancel();
-    timeout(7 * SECOND, running)
+    timeout(6 * SECOND, running)
         .await
         .expect("a stop is bounded")
         .unwrap();
@@ -86,20 +96,55 @@ async fn a_stop_is_prompt_when_there_is_nothing_and_when_nobody_answers() {
     assert!(nobody.counts().await.is_err());
     for queue in [stand.queue, nobody] {
         let stop = CancellationToken::new();
-        let consumer = Consumer::new(
-            queue,
-            Options {
-                wait: 20 * SECOND,
-                ..OPTIONS
-            },
-        );
+        let consumer = Consumer::new(queue, POLLING_LONG);
         let handler = |_: u32, _| async { Outcome::Done };
         let running = tokio::spawn(consumer.run(stop.clone(), handler));
         tokio::time::sleep(SECOND).await;
         stop.cancel();
-        timeout(4 * SECOND + Duration::from_millis(500), running)
+        timeout(5 * SECOND / 2, running)
             .await
             .expect("prompt")
             .unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_has_stopped_takes_nothing_that_is_sent_after_it() {
+    let stand = Stand::standard().await;
+    let stop = CancellationToken::new();
+    let consumer = Consumer::new(stand.queue.clone(), POLLING_LONG);
+    let handler = |_: u32, _| async { Outcome::Done };
+    let running = tokio::spawn(consumer.run(stop.clone(), handler));
+    tokio::time::sleep(SECOND).await;
+    stop.cancel();
+    running.await.unwrap();
+    stand.send([(1, None)]).await;
+    let received = stand.queue.receive(1, SECOND, SECOND).await.unwrap();
+    assert_eq!(received.len(), 1, "a poll of the stopped consumer took it");
+}
+
+/// On one thread, so that the receive loop waits for a free slot when the handler stops it.
+#[tokio::test]
+async fn a_slot_that_gets_free_with_the_stop_is_not_used_to_receive_once_more() {
+    let stand = Stand::standard().await;
+    stand.send([(1, None)]).await;
+    let stop = CancellationToken::new();
+    let options = Options {
+        concurrency: 1,
+        ..POLLING_LONG
+    };
+    let stopped: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let handler = {
+        let (stop, stopped) = (stop.clone(), stopped.clone());
+        move |_: u32, _| {
+            stop.cancel();
+            *stopped.lock().unwrap() = Some(Instant::now());
+            async { Outcome::Done }
+        }
+    };
+    let consumer = Consumer::new(stand.queue.clone(), options);
+    consumer.run(stop, handler).await;
+    let stopped = stopped.lock().unwrap().expect("it was handled");
+    assert!(stopped.elapsed() < SECOND, "{:?}", stopped.elapsed());
+    stand.is_empty(SECOND).await;
 }

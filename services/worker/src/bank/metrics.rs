@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    HistogramVec, IntCounterVec, IntGauge, register_histogram_vec, register_int_counter_vec,
-    register_int_gauge,
+    HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, register_histogram_vec,
+    register_int_counter_vec, register_int_gauge_vec,
 };
 
 /// Shows the counts before there is anything to count.
@@ -15,6 +15,14 @@ pub(super) fn show() {
             REQUESTS.with_label_values(&[operation, outcome]);
         }
     }
+    for outcome in ["succeeded", "timeout", "error"] {
+        REQUESTS.with_label_values(&["probe", outcome]);
+    }
+}
+
+/// Whether a circuit is open.
+pub(super) fn circuit(name: &'static str) -> IntGauge {
+    CIRCUIT_OPEN.with_label_values(&[name])
 }
 
 /// Counts one call, or one that the open circuit refused.
@@ -26,7 +34,8 @@ pub(super) fn count(operation: &'static str, outcome: &'static str) {
 static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     register_int_counter_vec!(
         "bank_requests_total",
-        "Calls to the bank by operation and outcome; `open` were refused by the circuit breaker.",
+        "Calls to the bank by operation and outcome; `open` were refused by the circuit breaker, \
+         probes ask whether the bank is there.",
         &["operation", "outcome"]
     )
     .expect("metric names are unique")
@@ -46,10 +55,11 @@ pub(super) static SECONDS: LazyLock<HistogramVec> = LazyLock::new(|| {
 });
 
 #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
-pub(super) static CIRCUIT_OPEN: LazyLock<IntGauge> = LazyLock::new(|| {
-    register_int_gauge!(
+static CIRCUIT_OPEN: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
         "bank_circuit_open",
-        "1 while the circuit to the bank is open, else 0."
+        "1 while a circuit to the bank is open, else 0: one for payments, one for payouts.",
+        &["circuit"]
     )
     .expect("metric names are unique")
 });

@@ -1,9 +1,14 @@
-//! Asking `bank`: time-outs, bounded repetition, a circuit breaker.
+//! Asking `bank`: time-outs, bounded repetition, a circuit breaker for payments and one for payouts.
 //!
-//! What this promises: a call ends within its patience plus one time-out; it is repeated here only
-//! after a definite answer that nothing happened, or where `bank` was not reached at all. An
-//! answer that did not come is handed to the caller as [`Failure::Unknown`], who asks again with
-//! the same key. What it leaves to others: the keys, and that no transaction is open meanwhile.
+//! A call that was not answered may be the card's doing, or `bank` is away. So whoever got no answer
+//! asks `bank` something cheap: if that is not answered either, `bank` is away, and the circuit
+//! opens for all.
+//!
+//! What this promises: a call ends within a few time-outs; it is repeated here only after a definite
+//! answer that nothing happened. An answer that did not come is handed to the caller as
+//! [`Failure::Unknown`] or [`Failure::Away`], who asks again with the same key. What it leaves to
+//! others: the keys, that no transaction is open meanwhile, and how long to wait for a `bank` that
+//! is away.
 
 pub mod breaker;
 mod metrics;
@@ -17,7 +22,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use breaker::Breaker;
+use breaker::{Breaker, Permit, Turn};
 
 /// How long `bank` may take to answer a charge or a refund.
 const PAYMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,28 +30,30 @@ const PAYMENT_TIMEOUT: Duration = Duration::from_secs(5);
 const PAYOUT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long it may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a charge or refund is tried while `bank` cannot be reached. A message that is in hand
-/// meanwhile is not received again, so an outage uses up few of its receives.
-const PAYMENT_PATIENCE: Duration = Duration::from_secs(45);
-/// The same of a payout, which is taken up again by the next run of its task.
-const PAYOUT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may take to answer the question whether it is there.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a call is made at most that `bank` answers with a failure of its own.
 const MAX_FAILURES: u32 = 3;
 
 /// Why there is no movement to show.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// No answer, so nobody knows whether money moved: ask again with the same key.
+    /// No answer although `bank` is there, so nobody knows whether money moved: ask again with the
+    /// same key.
     #[error("the bank's answer did not come: {0}")]
     Unknown(#[source] reqwest::Error),
-    /// Nothing happened: `bank` could not be reached or failed, for longer than we wait.
+    /// `bank` is away, or was a moment ago: ask again with the same key once it is back. Where an
+    /// answer got lost, nobody knows whether money moved.
     #[error("the bank is away: {0}")]
     Away(String),
+    /// Nothing happened: `bank` is there and failed at this call again and again.
+    #[error("the bank fails: {0}")]
+    Failed(String),
     /// Nothing happened, and asking again the same way will not help.
     #[error("the bank refused the request with {0}: {1}")]
     Refused(StatusCode, String),
     /// This process stops.
-    #[error("stopped while the bank was away")]
+    #[error("stopped while the bank failed")]
     Stopped,
 }
 
@@ -56,7 +63,9 @@ pub struct Bank {
     http: reqwest::Client,
     url: String,
     key: String,
-    breaker: Breaker,
+    payments: Breaker,
+    /// Apart, for a payout may take long: payments do not wait because of it.
+    payouts: Breaker,
     stop: CancellationToken,
 }
 
@@ -66,21 +75,22 @@ struct Call<'a, B> {
     key: &'a str,
     body: &'a B,
     timeout: Duration,
-    patience: Duration,
+    breaker: &'a Breaker,
 }
 
-/// What came of one try.
-enum Tried {
-    Answered(Movement),
-    /// Definitely nothing happened; `counted` failures are bounded, an unreachable bank by time.
-    Nothing {
-        reason: String,
-        counted: bool,
-    },
+/// Why one try came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    /// Nobody knows whether anything happened.
+    #[error("no answer: {0}")]
+    Lost(#[source] reqwest::Error),
+    /// Nothing happened.
+    #[error("{0}")]
+    Nothing(String),
 }
 
 impl Bank {
-    /// A client of the bank at `url`, which waits no longer once `stop` is asked for.
+    /// A client of the bank at `url`, which repeats nothing once `stop` is asked for.
     ///
     /// # Errors
     /// The HTTP client cannot be made.
@@ -97,7 +107,8 @@ impl Bank {
             http,
             url: url.trim_end_matches('/').to_owned(),
             key: key.to_owned(),
-            breaker: Breaker::new(metrics::CIRCUIT_OPEN.clone()),
+            payments: Breaker::new("payments", metrics::circuit("payments")),
+            payouts: Breaker::new("payouts", metrics::circuit("payouts")),
             stop,
         })
     }
@@ -112,7 +123,7 @@ impl Bank {
             key,
             body,
             timeout: PAYMENT_TIMEOUT,
-            patience: PAYMENT_PATIENCE,
+            breaker: &self.payments,
         })
         .await
     }
@@ -127,7 +138,7 @@ impl Bank {
             key,
             body,
             timeout: PAYMENT_TIMEOUT,
-            patience: PAYMENT_PATIENCE,
+            breaker: &self.payments,
         })
         .await
     }
@@ -142,50 +153,93 @@ impl Bank {
             key,
             body,
             timeout: PAYOUT_TIMEOUT,
-            patience: PAYOUT_PATIENCE,
+            breaker: &self.payouts,
         })
         .await
     }
 
     async fn ask<B: Serialize + Sync>(&self, call: Call<'_, B>) -> Result<Movement, Failure> {
-        let deadline = Instant::now() + call.patience;
         let mut failures = 0;
         loop {
-            let (reason, wait) = match self.breaker.permit() {
-                Err(wait) => {
-                    metrics::count(call.operation, "open");
-                    ("the circuit is open".to_owned(), wait)
+            let permit = self.permit(&call).await?;
+            let started = Instant::now();
+            let tried = self.once(&call).await;
+            metrics::SECONDS
+                .with_label_values(&[call.operation])
+                .observe(started.elapsed().as_secs_f64());
+            let failed = match tried {
+                Ok(answer) => {
+                    permit.answered();
+                    return answer;
                 }
-                Ok(permit) => {
-                    let started = Instant::now();
-                    let tried = self.once(&call, permit).await;
-                    metrics::SECONDS
-                        .with_label_values(&[call.operation])
-                        .observe(started.elapsed().as_secs_f64());
-                    match tried? {
-                        Tried::Answered(movement) => return Ok(movement),
-                        Tried::Nothing { reason, counted } => {
-                            failures += u32::from(counted);
-                            (reason, jitter(failures))
-                        }
-                    }
-                }
+                Err(failed) => failed,
             };
-            if failures >= MAX_FAILURES || Instant::now() + wait > deadline {
-                return Err(Failure::Away(reason));
+            if self.stop.is_cancelled() {
+                return Err(Failure::Stopped);
+            }
+            if !self.is_there().await {
+                permit.away();
+                return Err(Failure::Away(failed.to_string()));
+            }
+            drop(permit);
+            let reason = match failed {
+                Failed::Lost(error) => return Err(Failure::Unknown(error)),
+                Failed::Nothing(reason) => reason,
+            };
+            failures += 1;
+            if failures >= MAX_FAILURES {
+                return Err(Failure::Failed(reason));
             }
             tokio::select! {
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(jitter(failures)) => {}
                 () = self.stop.cancelled() => return Err(Failure::Stopped),
             }
         }
     }
 
+    /// The permission to make a call; whoever's turn it is tries first whether the bank is back.
+    async fn permit<'a, B>(&self, call: &Call<'a, B>) -> Result<Permit<'a>, Failure> {
+        let mut turn = call.breaker.turn(call.key);
+        if let Some(Turn::Try(trial)) = turn {
+            if self.is_there().await {
+                trial.answered();
+            } else {
+                drop(trial);
+            }
+            turn = call.breaker.turn(call.key);
+        }
+        match turn {
+            Some(Turn::Ask(permit)) => Ok(permit),
+            Some(Turn::Try(_)) | None => {
+                metrics::count(call.operation, "open");
+                Err(Failure::Away("the circuit is open".to_owned()))
+            }
+        }
+    }
+
+    /// Whether the bank answers a question that costs it next to nothing.
+    async fn is_there(&self) -> bool {
+        let answer = self
+            .http
+            .get(format!("{}/v1/balance", self.url))
+            .bearer_auth(&self.key)
+            .timeout(PROBE_TIMEOUT)
+            .send()
+            .await;
+        let (is_there, outcome) = match answer {
+            Ok(response) if !response.status().is_server_error() => (true, "succeeded"),
+            Ok(_) => (false, "error"),
+            Err(error) => (false, outcome_of(&error)),
+        };
+        metrics::count("probe", outcome);
+        is_there
+    }
+
+    /// Asks once. Whatever the bank says of the call itself is an answer.
     async fn once<B: Serialize + Sync>(
         &self,
         call: &Call<'_, B>,
-        permit: breaker::Permit<'_>,
-    ) -> Result<Tried, Failure> {
+    ) -> Result<Result<Movement, Failure>, Failed> {
         let answer = self
             .http
             .post(format!("{}/v1/{}s", self.url, call.operation))
@@ -199,23 +253,16 @@ impl Bank {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
                 metrics::count(call.operation, "error");
-                return Ok(Tried::Nothing {
-                    reason: chain(&error),
-                    counted: false,
-                });
+                return Err(Failed::Nothing(chain(&error)));
             }
-            Err(error) => return Err(unknown(call.operation, error)),
+            Err(error) => return Err(lost(call.operation, error)),
         };
         let status = response.status();
         if status.is_server_error() {
             metrics::count(call.operation, "error");
-            return Ok(Tried::Nothing {
-                reason: format!("it answered {status}"),
-                counted: true,
-            });
+            return Err(Failed::Nothing(format!("it answered {status}")));
         }
         if !status.is_success() {
-            permit.answered();
             metrics::count(call.operation, "error");
             let text: String = response
                 .text()
@@ -224,36 +271,36 @@ impl Bank {
                 .chars()
                 .take(300)
                 .collect();
-            return Err(Failure::Refused(status, text));
+            return Ok(Err(Failure::Refused(status, text)));
         }
         match response.json::<Movement>().await {
             Ok(movement) => {
-                permit.answered();
                 let outcome = match movement.outcome {
                     Outcome::Succeeded => "succeeded",
                     Outcome::Declined => "declined",
                 };
                 metrics::count(call.operation, outcome);
-                Ok(Tried::Answered(movement))
+                Ok(Ok(movement))
             }
-            Err(error) => Err(unknown(call.operation, error)),
+            Err(error) => Err(lost(call.operation, error)),
         }
     }
 }
 
-fn unknown(operation: &'static str, error: reqwest::Error) -> Failure {
-    metrics::count(
-        operation,
-        if error.is_timeout() {
-            "timeout"
-        } else {
-            "error"
-        },
-    );
-    Failure::Unknown(error)
+fn lost(operation: &'static str, error: reqwest::Error) -> Failed {
+    metrics::count(operation, outcome_of(&error));
+    Failed::Lost(error)
 }
 
-/// A pause of up to 100 ms before the second try, then up to twice as long each time.
+fn outcome_of(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timeout"
+    } else {
+        "error"
+    }
+}
+
+/// A pause of up to 200 ms before the second try, then up to twice as long.
 fn jitter(failures: u32) -> Duration {
     let ceiling = Duration::from_millis(100) * 2_u32.saturating_pow(failures.min(3));
     Duration::from_millis(20) + ceiling.mul_f64(rand::random::<f64>())

@@ -12,16 +12,16 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use messages::outbox::Destination;
 use outbox::dead::{self, Dead};
-use queue::{Outgoing, Queue};
+use queue::{Queue, Received};
 use service::database::DatabaseSettings;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection};
 use uuid::Uuid;
 
-use super::peek::{self, Letter};
+use super::strays::Strays;
 
 /// How long the command may take.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// Most rows listed.
 const MOST: i64 = 1000;
 
@@ -99,9 +99,12 @@ pub fn run() -> ExitCode {
 async fn perform(arguments: Arguments) -> anyhow::Result<String> {
     let mut database = connect(&arguments.database).await?;
     let client = queue::client(&arguments.sqs_endpoint);
-    let queues = |destination: Destination| Queues {
-        live: Queue::new(client.clone(), destination.queue()),
-        dead: Queue::new(client.clone(), destination.dead_letter_queue()),
+    let strays = |destination: Destination| {
+        let queue = |name| Queue::new(client.clone(), name);
+        Strays::new(
+            queue(destination.queue()),
+            queue(destination.dead_letter_queue()),
+        )
     };
     match arguments.action {
         Action::List { destination } => {
@@ -113,7 +116,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
                 for row in dead::list(&mut database, Some(one), MOST).await? {
                     text.push_str(&line(&row));
                 }
-                for letter in queues(one).strays().await? {
+                for letter in strays(one).list(None).await? {
                     text.push_str(&stray_line(one, &letter));
                 }
             }
@@ -125,30 +128,23 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
         }
         Action::Show { destination, id } => {
             let rows = rows(&mut database, destination, Some(id)).await?;
-            let strays = queues(destination).strays_called(Some(id)).await?;
+            let strays = strays(destination).list(Some(id)).await?;
             anyhow::ensure!(
                 !rows.is_empty() || !strays.is_empty(),
                 "no dead letter {id}"
             );
             let rows = rows.iter().map(|row| format!("{row:#?}\n"));
-            Ok(rows
-                .chain(
-                    strays
-                        .iter()
-                        .map(|letter| format!("{:#?}\n", letter.message)),
-                )
-                .collect())
+            let strays = strays.iter().map(|letter| format!("{letter:#?}\n"));
+            Ok(rows.chain(strays).collect())
         }
         Action::Redrive {
             destination, id, ..
         } => {
-            let queues = queues(destination);
             let mut redriven = 0;
             for row in rows(&mut database, destination, id).await? {
                 redriven += dead::redrive(&mut database, row.id).await?;
             }
-            let strays = queues.strays_called(id).await?;
-            let moved = queues.move_back(&strays).await?;
+            let moved = strays(destination).redrive(id).await?;
             anyhow::ensure!(redriven + moved > 0 || id.is_none(), "no such dead letter");
             Ok(format!(
                 "redriven: {redriven} rows, {moved} unreadable letters\n"
@@ -182,59 +178,6 @@ async fn rows(
     Ok(rows)
 }
 
-struct Queues {
-    live: Queue,
-    dead: Queue,
-}
-
-impl Queues {
-    /// Letters that nobody can read. The leader looks at the same queue every two seconds, for a
-    /// moment; so this looks twice.
-    async fn strays(&self) -> Result<Vec<Letter>, queue::Error> {
-        let mut letters = peek::peek(&self.dead).await?;
-        if letters.is_empty() {
-            tokio::time::sleep(Duration::from_millis(700)).await;
-            letters = peek::peek(&self.dead).await?;
-        }
-        peek::put_back(&self.dead, letters.iter()).await?;
-        letters.retain(|letter| letter.pointer.is_none());
-        Ok(letters)
-    }
-
-    async fn strays_called(&self, id: Option<Uuid>) -> Result<Vec<Letter>, queue::Error> {
-        let mut letters = self.strays().await?;
-        let name = id.map(|id| id.to_string());
-        letters.retain(|letter| {
-            name.as_ref()
-                .is_none_or(|name| *name == letter.message.message_id)
-        });
-        Ok(letters)
-    }
-
-    /// Sends letters anew and deletes them. The new deduplication id keeps the queue from taking a
-    /// letter for the message that it was.
-    async fn move_back(&self, letters: &[Letter]) -> Result<u64, queue::Error> {
-        let mut moved = 0;
-        for letter in letters {
-            let ordered = letter.message.group.is_some();
-            let message = Outgoing {
-                id: letter.message.message_id.clone(),
-                body: letter.message.body.clone(),
-                group: letter.message.group.clone(),
-                deduplication_id: ordered.then(|| Uuid::now_v7().to_string()),
-            };
-            let sent = self.live.send(vec![message]).await?;
-            if sent.iter().all(|sent| sent.result.is_ok()) {
-                self.dead
-                    .delete(vec![letter.message.receipt.clone()])
-                    .await?;
-                moved += 1;
-            }
-        }
-        Ok(moved)
-    }
-}
-
 fn line(row: &Dead) -> String {
     format!(
         "{}\t{}\torder {}\t{} #{}\tsent {} times\tdead since {}\n",
@@ -248,12 +191,12 @@ fn line(row: &Dead) -> String {
     )
 }
 
-fn stray_line(destination: Destination, letter: &Letter) -> String {
-    let body: String = letter.message.body.chars().take(60).collect();
+fn stray_line(destination: Destination, letter: &Received) -> String {
+    let body: String = letter.body.chars().take(60).collect();
     format!(
         "{}\t{}\tunreadable: {body:?}\n",
         destination.as_str(),
-        letter.message.message_id
+        letter.message_id
     )
 }
 

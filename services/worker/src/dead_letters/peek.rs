@@ -12,8 +12,6 @@ use queue::{Queue, Received};
 
 /// Most letters read at once.
 const MOST: usize = 1000;
-/// For how long letters are hidden if whoever looked at them dies before putting them back.
-const HIDDEN_FOR: Duration = Duration::from_secs(20);
 
 /// A dead letter.
 #[derive(Clone, Debug)]
@@ -24,15 +22,16 @@ pub struct Letter {
     pub pointer: Option<Pointer>,
 }
 
-/// Receives the letters of a dead-letter queue, at most a thousand.
+/// Receives the letters of a dead-letter queue, at most a thousand, and hides them for a while: by
+/// then they have to be put back or deleted, or they become visible by themselves.
 ///
 /// # Errors
-/// The queue was away; what was received until then becomes visible by itself.
-pub async fn peek(queue: &Queue) -> Result<Vec<Letter>, queue::Error> {
+/// The queue was away.
+pub async fn peek(queue: &Queue, hidden_for: Duration) -> Result<Vec<Letter>, queue::Error> {
     let mut letters = Vec::new();
     let mut seen = HashSet::new();
     while letters.len() < MOST {
-        let received = queue.receive(10, HIDDEN_FOR, Duration::ZERO).await?;
+        let received = queue.receive(10, hidden_for, Duration::ZERO).await?;
         let before = letters.len();
         for message in received {
             if seen.insert(message.message_id.clone()) {

@@ -23,7 +23,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
 use crate::bank::{self, Bank};
-use crate::patience::{self, Away};
+use crate::patience::{self, Patience};
 use order::Order;
 
 /// Why a message could not be settled this time.
@@ -40,11 +40,12 @@ pub enum Failure {
     Inconsistent(&'static str),
 }
 
-impl Away for Failure {
-    fn database(&self) -> Option<&sqlx::Error> {
+impl Patience for Failure {
+    fn patience(&self) -> Option<Duration> {
         match self {
-            Self::Database(error) => Some(error),
-            Self::Bank(_) | Self::Inconsistent(_) => None,
+            Self::Database(error) => error.patience(),
+            Self::Bank(failure) => failure.patience(),
+            Self::Inconsistent(_) => None,
         }
     }
 }

@@ -35,3 +35,19 @@ pub fn public(app: App) -> Router {
     )
     .with_state(app)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_documents_what_it_may_answer() {
+        let routes = OpenApiRouter::<App>::new().routes(routes!(status::status));
+        let document = serde_json::to_value(routes.split_for_parts().1).unwrap();
+        let answers = &document["paths"]["/api/worker/status"]["get"]["responses"];
+        for status in ["400", "408", "413", "414", "429", "431", "503"] {
+            let content = &answers[status]["content"]["application/problem+json"];
+            assert!(content["schema"].is_object(), "{status}: {answers}");
+        }
+    }
+}

@@ -5,6 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, Utc};
 use leader::Leader;
 use problem::extract::Json;
+use problem::openapi::{Answers, DOOR};
 use serde::Serialize;
 
 use super::App;
@@ -51,7 +52,10 @@ pub struct TaskStatus {
     get,
     path = "/api/worker/status",
     tag = "status",
-    responses((status = 200, description = "Who leads and how its tasks run.", body = Answer))
+    responses(
+        Answers<{ DOOR }>,
+        (status = 200, description = "Who leads and how its tasks run.", body = Answer),
+    )
 )]
 pub async fn status(State(app): State<App>) -> Json<Answer> {
     let leader = app.leader.borrow().clone();

@@ -20,6 +20,8 @@ use crate::fence;
 
 /// How often.
 const EVERY: Duration = Duration::from_secs(2);
+/// For how long letters are hidden if whoever looked at them dies before putting them back.
+const HIDDEN_FOR: Duration = Duration::from_secs(20);
 
 /// The news from the dead-letter queues.
 #[derive(Debug)]
@@ -61,12 +63,32 @@ impl DeadLetters {
         .await
     }
 
+    /// Looks at every destination once, whatever fails at another.
+    ///
+    /// # Errors
+    /// Refused by the token, which ends it at once; else the first failure of the database or a
+    /// queue.
+    pub async fn look(&self, token: i64) -> Result<(), Failure> {
+        let mut looked = Ok(());
+        for (destination, queue) in &self.queues {
+            let read = self.read(token, queue).await;
+            let marked = self.mark_followers(token, *destination).await;
+            for done in [read, marked] {
+                match done {
+                    Err(Failure::Refused) => return Err(Failure::Refused),
+                    done => looked = looked.and(done),
+                }
+            }
+        }
+        looked
+    }
+
     async fn read(&self, token: i64, queue: &Queue) -> Result<(), Failure> {
         let counts = queue.counts().await?;
         if counts.visible + counts.in_flight == 0 {
             return Ok(());
         }
-        let letters = peek::peek(queue).await?;
+        let letters = peek::peek(queue, HIDDEN_FOR).await?;
         let read: Vec<_> = letters
             .iter()
             .filter_map(|letter| Some((letter, letter.pointer.as_ref()?)))
@@ -91,6 +113,7 @@ impl DeadLetters {
             .iter()
             .filter(|letter| !history.contains(&letter.message.receipt));
         peek::put_back(queue, kept).await?;
+        // What is refused is read again by the next run.
         queue.delete(history).await?;
         meanings.map(|_| ())
     }
@@ -122,10 +145,7 @@ impl Task for DeadLetters {
     }
 
     async fn run(&self, term: &Term) -> Result<Duration, Failure> {
-        for (destination, queue) in &self.queues {
-            self.read(term.token(), queue).await?;
-            self.mark_followers(term.token(), *destination).await?;
-        }
+        self.look(term.token()).await?;
         Ok(EVERY)
     }
 }

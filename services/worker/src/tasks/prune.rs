@@ -1,21 +1,28 @@
 //! Deletes what no longer serves, so that a stack left up for long stays the same size: delivered
-//! outbox rows, old keys, old terms, and events that are over, down to their closing balances.
+//! outbox rows, holds that came to nothing, old keys, old terms, and events that are over, down to
+//! their closing balances.
 //!
 //! Each run deletes a bounded number of rows of each kind, in small fenced transactions.
 
 mod events;
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use leader::Term;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use transaction::Isolation;
+use uuid::Uuid;
 
 use super::{Failure, Task};
 use crate::fence;
 
 /// How long delivered outbox rows are kept.
 const OUTBOX_KEPT: Duration = Duration::from_secs(3600);
+/// How long holds that came to nothing are kept after their time was over: long enough for a
+/// client to read what became of them, and for checkers.
+const HOLDS_KEPT: Duration = Duration::from_secs(3600);
 /// How long keys of requests are kept.
 const KEYS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How many terms are kept.
@@ -31,13 +38,24 @@ const BUSY_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Prune {
     pool: PgPool,
+    keep: Duration,
+    /// Events whose pruning failed, and when.
+    failed: Mutex<HashMap<Uuid, Instant>>,
 }
 
 impl Prune {
-    /// Prunes the database of `pool`.
+    /// Prunes the database of `pool`, events once they began longer ago than `keep`.
     #[must_use]
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool }
+    pub fn new(pool: PgPool, keep: Duration) -> Self {
+        Self {
+            pool,
+            keep,
+            failed: Mutex::default(),
+        }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, HashMap<Uuid, Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Deletes up to a batch of old rows of each kind; whether more may be left.
@@ -54,6 +72,7 @@ impl Prune {
             |mut tx| async move {
                 fence::check(&mut tx, token).await?;
                 let rows = outbox::prune(&mut tx, OUTBOX_KEPT, BATCH).await?;
+                let holds = holds_that_came_to_nothing(&mut tx).await?;
                 let keys = sqlx::query!(
                     "DELETE FROM idempotency_keys WHERE (account_id, operation, key) IN (
                     SELECT account_id, operation, key FROM idempotency_keys
@@ -72,14 +91,29 @@ impl Prune {
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
-                if rows + keys + terms > 0 {
+                if rows + holds + keys + terms > 0 {
                     fence::store(&mut tx, name, token).await?;
                 }
-                tx.done::<_, Failure>(rows.max(keys) >= BATCH.unsigned_abs())
+                tx.done::<_, Failure>(rows.max(holds).max(keys) >= BATCH.unsigned_abs())
             },
         )
         .await
     }
+}
+
+/// Deletes holds that were released or expired; those that became orders go with them.
+async fn holds_that_came_to_nothing(tx: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "DELETE FROM holds WHERE id = ANY (ARRAY(
+            SELECT id FROM holds WHERE state IN ('released', 'expired')
+                AND expires_at < clock_timestamp() - make_interval(secs => $1)
+            ORDER BY expires_at LIMIT $2))",
+        HOLDS_KEPT.as_secs_f64(),
+        BATCH,
+    )
+    .execute(tx)
+    .await?;
+    Ok(deleted.rows_affected())
 }
 
 impl Task for Prune {

@@ -9,6 +9,8 @@
 //! An idle relay asks one question of one partial index (a fraction of a millisecond, nothing
 //! written) ten times a second, and four times a second once nothing was there for ten seconds.
 
+mod purge;
+
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -50,6 +52,8 @@ struct Memory {
     former_since: Option<(i64, Option<DateTime<Utc>>)>,
     /// When a row was last waiting.
     busy_at: Instant,
+    /// When it was last asked whether the queue is to be purged.
+    thought_of_purge: Instant,
 }
 
 /// What a queue says of itself.
@@ -66,10 +70,12 @@ impl Relay {
     #[must_use]
     pub fn new(pool: PgPool, queue: Queue, destination: Destination, resend: Duration) -> Self {
         relay::show(destination);
+        purge::show(&queue);
         let memory = Memory {
             looked: None,
             former_since: None,
             busy_at: Instant::now(),
+            thought_of_purge: Instant::now(),
         };
         Self {
             pool,
@@ -213,6 +219,7 @@ impl Task for Relay {
 
     async fn run(&self, term: &Term) -> Result<Duration, Failure> {
         if !relay::anything_undelivered(&self.pool, self.destination).await? {
+            self.purge_now_and_then(term.token()).await?;
             let idle = self.memory().busy_at.elapsed() > IDLE_AFTER;
             return Ok(if idle { IDLE_PAUSE } else { PAUSE });
         }

@@ -4,18 +4,26 @@
 //! with no transaction open, under the settlement's id as key; a second fenced transaction marks it
 //! paid. A payout under way cannot be fenced, but whoever asks for it again, this leader or the
 //! next, asks with the same key: it is made once. A refund after the first transaction goes into
-//! the next period.
+//! the next period, and so does what is owed beyond the most that the bank moves at once.
+//!
+//! A payout that the bank refuses for good is recorded as refused: the money stays owed, and after a
+//! while a later period asks for it anew, under a key of its own.
 //!
 //! Payouts run beside the task's loop, a few at a time. They are not cancelled when the term ends:
 //! whether what they write is still wanted is decided by the token.
 
+mod metrics;
 mod payout;
+mod refusals;
+
+pub use refusals::stopped;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use leader::Term;
+use messages::bank::MOST_MINOR;
 use sqlx::PgPool;
 use tokio::sync::Semaphore;
 use transaction::Isolation;
@@ -32,8 +40,6 @@ const PAYOUTS: usize = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Most settlements recorded in one transaction.
 const BATCH: i64 = 500;
-/// How long an event is left out after the bank refused its payout for good.
-const AFTER_REFUSAL: Duration = Duration::from_secs(3600);
 /// The task's name.
 const NAME: &str = "settle";
 
@@ -63,6 +69,7 @@ impl Settle {
     /// Settles each `period`.
     #[must_use]
     pub fn new(pool: PgPool, bank: Arc<Bank>, statuses: Statuses, period: Duration) -> Self {
+        metrics::show();
         Self(Arc::new(Inner {
             pool,
             bank,
@@ -102,22 +109,27 @@ impl Settle {
                 fence::check(&mut tx, token).await?;
                 let owed = sqlx::query!(
                     r#"SELECT events.id, events.currency, events.payout_account,
-                    (owed.amount - coalesce(due.amount, 0))::bigint AS "amount!"
+                    least(owed.amount - coalesce(due.amount, 0), $2::bigint)::bigint AS "amount!"
                 FROM (SELECT event_id, -sum(amount_minor) AS amount
                       FROM ledger_entries WHERE account = 'organiser'
                       GROUP BY event_id HAVING sum(amount_minor) < 0) owed
                 JOIN events ON events.id = owed.event_id
-                LEFT JOIN LATERAL (
-                    SELECT sum(amount_minor) AS amount FROM settlements
-                    WHERE settlements.event_id = events.id AND state = 'due') due ON true
+                LEFT JOIN (SELECT event_id, sum(amount_minor) AS amount
+                      FROM settlements WHERE state = 'due'
+                      GROUP BY event_id) due ON due.event_id = events.id
+                LEFT JOIN settlement_refusals refused ON refused.event_id = events.id
                 WHERE owed.amount > coalesce(due.amount, 0)
                     AND NOT EXISTS (SELECT FROM settlements
-                        WHERE settlements.event_id = events.id AND (period = $1
-                            OR (state = 'refused'
-                                AND created_at > clock_timestamp() - make_interval(secs => $2))))
-                ORDER BY events.id LIMIT $3"#,
+                        WHERE settlements.event_id = events.id AND period = $1)
+                    AND (refused.last_at IS NULL
+                        OR refused.last_at < clock_timestamp() - make_interval(secs =>
+                            CASE WHEN refused.in_a_row < $3 THEN $4::float8 ELSE $5 END))
+                ORDER BY events.id LIMIT $6"#,
                     period,
-                    AFTER_REFUSAL.as_secs_f64(),
+                    MOST_MINOR,
+                    refusals::IN_A_ROW,
+                    refusals::PAUSE.as_secs_f64(),
+                    refusals::LONG_PAUSE.as_secs_f64(),
                     BATCH,
                 )
                 .fetch_all(&mut *tx)

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use leader::Term;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use transaction::Isolation;
 use uuid::Uuid;
 
@@ -77,12 +77,7 @@ impl Sweep {
                 )
                 .fetch_all(&mut *tx)
                 .await?;
-                sqlx::query!(
-                    "UPDATE seats SET hold_id = NULL, held_until = NULL WHERE hold_id = ANY($1)",
-                    &holds,
-                )
-                .execute(&mut *tx)
-                .await?;
+                free_held(&mut tx, &holds).await?;
                 let orders: Vec<Uuid> = sqlx::query_scalar!(
                     "UPDATE orders SET state = 'expired', updated_at = clock_timestamp()
                 WHERE id IN (SELECT id FROM orders
@@ -93,8 +88,12 @@ impl Sweep {
                 )
                 .fetch_all(&mut *tx)
                 .await?;
-                free_seats(&mut tx, &orders).await?;
-                fence::store(&mut tx, name, token).await?;
+                if !orders.is_empty() {
+                    free_seats(&mut tx, &orders).await?;
+                }
+                if !holds.is_empty() || !orders.is_empty() {
+                    fence::store(&mut tx, name, token).await?;
+                }
                 tx.done::<_, Failure>(Released {
                     holds: holds.len(),
                     orders: orders.len(),
@@ -103,6 +102,23 @@ impl Sweep {
         )
         .await
     }
+}
+
+/// Frees the seats that still carry one of the holds: after a hold's time is over another
+/// customer's hold may have taken some of them.
+async fn free_held(tx: &mut PgConnection, holds: &[Uuid]) -> Result<(), sqlx::Error> {
+    if holds.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "UPDATE seats SET hold_id = NULL, held_until = NULL FROM hold_seats
+        WHERE hold_seats.hold_id = ANY ($1) AND seats.id = hold_seats.seat_id
+            AND seats.hold_id = hold_seats.hold_id",
+        holds,
+    )
+    .execute(tx)
+    .await?;
+    Ok(())
 }
 
 impl Task for Sweep {

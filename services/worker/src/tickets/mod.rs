@@ -13,6 +13,7 @@ mod page;
 mod qr;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use messages::outbox::{Kind, Pointer, VERSION};
@@ -23,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use transaction::Isolation;
 use uuid::Uuid;
 
-use crate::patience::{self, Away};
+use crate::patience::{self, Patience};
 use code::SigningKey;
 
 /// Why tickets could not be rendered this time.
@@ -40,10 +41,10 @@ pub enum Failure {
     Inconsistent(&'static str),
 }
 
-impl Away for Failure {
-    fn database(&self) -> Option<&sqlx::Error> {
+impl Patience for Failure {
+    fn patience(&self) -> Option<Duration> {
         match self {
-            Self::Database(error) => Some(error),
+            Self::Database(error) => error.patience(),
             Self::Rendering(_) | Self::Inconsistent(_) => None,
         }
     }

@@ -1,9 +1,14 @@
+use messages::outbox::Destination;
 use outbox::dead::{self, Letter};
+use queue::{Counts, Queue};
 use sqlx::PgPool;
+use uuid::Uuid;
+use worker::dead_letters::strays::Strays;
 use worker::fence;
 use worker::payments::Settled;
 use worker::tasks::dead_letters::DeadLetters;
 
+use crate::queues::{Queues, put};
 use crate::world::{FINE, World};
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
@@ -46,4 +51,63 @@ async fn a_dead_row_blocks_its_order_until_it_is_redriven(pool: PgPool) {
     );
     assert_eq!(world.state(order.id).await, "cancelling");
     world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_queue_that_is_away_keeps_no_news_of_another_back(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let order = world.paid_order().await;
+    let letter = world.last(Destination::Tickets, order).await.unwrap();
+    let queues = Queues::standard().await;
+    put(&queues.dead, &serde_json::to_string(&letter).unwrap()).await;
+    // Nobody listens at port 9, the discard service's.
+    let nobody = Queue::new(queue::client("http://127.0.0.1:9"), "nobody");
+    let dead_letters = DeadLetters::new(
+        world.office.clone(),
+        vec![
+            (Destination::Payments, nobody),
+            (Destination::Tickets, queues.dead.clone()),
+        ],
+    );
+    let token = fence::mint(&pool, "a").await.unwrap();
+    assert!(dead_letters.look(token).await.is_err(), "and it is told");
+    let dead = "SELECT dead_at IS NOT NULL FROM outbox WHERE id = $1";
+    assert!(world.one::<bool>(dead, letter.row_id).await);
+    assert_eq!(queues.dead.counts().await.unwrap().visible, 1);
+}
+
+#[tokio::test]
+async fn an_unreadable_letter_is_moved_and_not_copied() {
+    for queues in [Queues::fifo().await, Queues::standard().await] {
+        let Queues { live, dead } = queues;
+        let visible = async |queue: &Queue| {
+            let counts = queue.counts().await.unwrap();
+            assert_eq!(counts.in_flight, 0, "{}", queue.name());
+            counts.visible
+        };
+        let strays = Strays::new(live.clone(), dead.clone());
+        put(&dead, "not a pointer").await;
+        put(&dead, "nor this").await;
+        let listed = strays.list(None).await.unwrap();
+        assert_eq!((listed.len(), visible(&dead).await), (2, 2));
+
+        let id: Uuid = listed[0].message_id.parse().unwrap();
+        assert_eq!(strays.redrive(Some(id)).await.unwrap(), 1);
+        assert_eq!((visible(&live).await, visible(&dead).await), (1, 1));
+        assert_eq!(strays.redrive(Some(id)).await.unwrap(), 0);
+        assert_eq!(strays.redrive(None).await.unwrap(), 1);
+        assert_eq!(visible(&live).await, 2);
+        assert_eq!(dead.counts().await.unwrap(), Counts::default());
+    }
+}
+
+#[tokio::test]
+async fn a_letter_that_cannot_be_sent_stays_where_it_is() {
+    let Queues { dead, .. } = Queues::fifo().await;
+    let nobody = Queue::new(queue::client("http://127.0.0.1:9"), "nobody");
+    put(&dead, "not a pointer").await;
+    let strays = Strays::new(nobody, dead.clone());
+    assert!(strays.redrive(None).await.is_err());
+    let counts = dead.counts().await.unwrap();
+    assert_eq!((counts.visible, counts.in_flight), (1, 0));
 }

@@ -1,15 +1,20 @@
 use std::time::Duration;
 
-use messages::bank::{Movement, Outcome};
+use leader::{Election, Term};
+use messages::bank::Outcome;
 use sqlx::PgPool;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 use worker::fence;
 use worker::tasks::Failure;
 use worker::tasks::dead_letters::DeadLetters;
+use worker::tasks::gauges::Gauges;
 use worker::tasks::prune::Prune;
 use worker::tasks::sweep::Sweep;
 
-use crate::world::{FINE, PRICE, World};
+use crate::world::{FINE, PRICE, World, metric};
 
 async fn changes(pool: &PgPool) -> i64 {
     sqlx::query_scalar(
@@ -60,7 +65,7 @@ async fn an_older_token_is_refused_and_changes_nothing(pool: PgPool) {
         Err(Failure::Refused)
     ));
     assert!(matches!(
-        Prune::new(pool.clone()).rows(old).await,
+        Prune::new(pool.clone(), Duration::ZERO).rows(old).await,
         Err(Failure::Refused)
     ));
     assert_eq!(changes(&pool).await, before);
@@ -92,7 +97,7 @@ async fn a_leader_that_wakes_up_late_is_refused_and_its_payout_is_made_once(pool
         .await
         .unwrap();
     let new = fence::mint(&pool, "new").await.unwrap();
-    let late = settle.record_payout(&due, &movement, old).await;
+    let late = settle.record_payout(&due, movement.outcome, old).await;
     assert!(matches!(late, Err(Failure::Refused)), "{late:?}");
     assert_eq!(settle.due().await.unwrap().len(), 1);
     assert_eq!(world.ledger().await, PRICE);
@@ -105,7 +110,7 @@ async fn a_leader_that_wakes_up_late_is_refused_and_its_payout_is_made_once(pool
     );
     // Woken once more, it still changes nothing.
     assert!(matches!(
-        settle.record_payout(&due, &movement, old).await,
+        settle.record_payout(&due, movement.outcome, old).await,
         Err(Failure::Refused)
     ));
     world.assert_agreement().await;
@@ -119,18 +124,92 @@ async fn a_repeated_answer_of_the_bank_is_recorded_once(pool: PgPool) {
     let token = fence::mint(&pool, "a").await.unwrap();
     settle.record(token, 1).await.unwrap();
     let due = settle.due().await.unwrap().remove(0);
-    let movement = Movement {
-        id: Uuid::now_v7(),
-        kind: messages::bank::Kind::Payout,
-        key: due.id.to_string(),
-        outcome: Outcome::Succeeded,
-        amount_minor: due.amount_minor,
-        currency: due.currency.clone(),
-        reference: due.id,
-        created_at: chrono::Utc::now(),
-    };
     for _ in 0..3 {
-        settle.record_payout(&due, &movement, token).await.unwrap();
+        let again = settle.record_payout(&due, Outcome::Succeeded, token).await;
+        again.unwrap();
     }
     assert_eq!(world.ledger().await, 0);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn the_last_effect_is_shown_and_a_run_without_one_is_none(pool: PgPool) {
+    let series = |task| format!("leader_task_last_effect_timestamp_seconds{{task=\"{task}\"}}");
+    let world = World::new(pool.clone(), FINE).await;
+    let token = fence::mint(&pool, "a").await.unwrap();
+    let sweep = Sweep::new(world.office.clone(), Duration::from_secs(1));
+    let gauges = Gauges::new(world.office.clone(), vec![]);
+    world.order(FINE).await;
+    sweep.release(token).await.unwrap();
+    gauges.show_tasks().await.unwrap();
+    assert_eq!(metric(&series("sweep")), 0.0, "there was nothing to sweep");
+
+    sqlx::query("UPDATE holds SET state = 'active', expires_at = now() - interval '1 s'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sweep.release(token).await.unwrap();
+    sqlx::query("UPDATE leader_tasks SET last_effect_at = to_timestamp(1234567)")
+        .execute(&pool)
+        .await
+        .unwrap();
+    gauges.show_tasks().await.unwrap();
+    assert_eq!(metric(&series("sweep")), 1_234_567.0);
+}
+
+/// The term of a leader who was elected in an etcd that knows of no other: an election of its own
+/// is all that it ever reads there, as if its data had been wiped. Leads until dropped.
+async fn elected(pool: &PgPool, holder: &str) -> (Term, AbortOnDropHandle<()>) {
+    let endpoints: Vec<_> = std::env::var("ETCD_ENDPOINTS")
+        .unwrap()
+        .split(',')
+        .map(str::to_owned)
+        .collect();
+    let name: &'static str = Box::leak(format!("test-{}", Uuid::now_v7()).into_boxed_str());
+    let lease = Duration::from_secs(5);
+    let election = Election::connect(&endpoints, name, holder.to_owned(), lease)
+        .await
+        .unwrap();
+    let (pool, (begun, mut terms)) = (pool.clone(), mpsc::channel(1));
+    let leads = tokio::spawn(async move {
+        let (pool, begun) = (&pool, &begun);
+        let mint = |holder: String| async move { Ok(fence::mint(pool, &holder).await?) };
+        let lead = |term: Term| async move {
+            let _ = begun.send(term.clone()).await;
+            term.ended().await;
+        };
+        let _ = election.run(CancellationToken::new(), mint, lead).await;
+    });
+    let term = tokio::time::timeout(2 * lease, terms.recv()).await;
+    (term.unwrap().unwrap(), AbortOnDropHandle::new(leads))
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn tokens_grow_and_fence_also_when_etcd_has_forgotten_every_leader(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let sweep = Sweep::new(world.office.clone(), Duration::from_secs(1));
+    let mut former: Vec<(Term, _)> = Vec::new();
+    for holder in ["first", "second", "third"] {
+        let (term, leads) = elected(&world.office, holder).await;
+        let token: i64 = sqlx::query_scalar("SELECT token FROM leader_fence WHERE holder = $1")
+            .bind(holder)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(
+            term.token(),
+            token,
+            "it leads with what the database minted"
+        );
+        for (old, _) in &former {
+            assert!(
+                old.may_act(),
+                "nothing in etcd tells it that it was overtaken"
+            );
+            assert!(old.token() < token);
+            let late = sweep.release(old.token()).await;
+            assert!(matches!(late, Err(Failure::Refused)), "{late:?}");
+        }
+        sweep.release(token).await.unwrap();
+        former.push((term, leads));
+    }
 }

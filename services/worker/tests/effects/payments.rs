@@ -1,6 +1,14 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use messages::outbox::{Destination, Kind};
+use queue::Outcome;
 use sqlx::PgPool;
-use worker::payments::{Failure, Settled};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use worker::bank::Bank;
+use worker::payments::{Failure, Payments, Settled};
 
 use crate::world::{ANSWER_LOST_ONCE, DECLINED, FAILS_ONCE, FINE, PRICE, World};
 
@@ -158,6 +166,58 @@ async fn a_lost_answer_is_asked_for_again_with_the_same_key(pool: PgPool) {
         world.payments().settle(&order.charge).await.unwrap(),
         Settled::Done
     );
+    assert_eq!(world.books().await.charged_minor, PRICE);
+    world.assert_agreement().await;
+}
+
+/// A way to the bank that carries nothing while it is frozen, as when the bank is paused: it takes
+/// what is said to it, and acts on it when it is woken.
+async fn way(to: &str, frozen: watch::Receiver<bool>) -> String {
+    let to = to.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let (to, mut frozen) = (to.clone(), frozen.clone());
+            tokio::spawn(async move {
+                frozen.wait_for(|frozen| !frozen).await.unwrap();
+                let mut far = TcpStream::connect(to).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    url
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_payment_stays_in_hand_while_the_bank_is_paused_and_is_made_once(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(FINE).await;
+    let (freeze, frozen) = watch::channel(true);
+    let url = way(&world.url, frozen).await;
+    let stop = CancellationToken::new();
+    let payments = |stop: CancellationToken| {
+        let bank = Bank::new(&url, "a key of the bank", stop.clone()).unwrap();
+        let card_within = Duration::from_secs(120);
+        Payments::new(world.office.clone(), Arc::new(bank), card_within, stop)
+    };
+    let (waits, stops) = (payments(CancellationToken::new()), payments(stop.clone()));
+    let (charge, same) = (order.charge.clone(), order.charge.clone());
+    let waits = tokio::spawn(async move { waits.consume(&charge).await });
+    let stops = tokio::spawn(async move { stops.consume(&same).await });
+    // Longer than one call may take.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(!waits.is_finished() && !stops.is_finished());
+    assert_eq!(world.state(order.id).await, "pending");
+    stop.cancel();
+    let stopped = tokio::time::timeout(Duration::from_secs(2), stops).await;
+    assert_eq!(stopped.unwrap().unwrap(), Outcome::Retry);
+
+    freeze.send_replace(false);
+    let paid = tokio::time::timeout(Duration::from_secs(10), waits).await;
+    assert_eq!(paid.unwrap().unwrap(), Outcome::Done);
+    assert_eq!(world.state(order.id).await, "paid");
     assert_eq!(world.books().await.charged_minor, PRICE);
     world.assert_agreement().await;
 }

@@ -19,13 +19,17 @@ async fn expired_holds_and_unpaid_orders_free_their_seats_and_others_stay(pool: 
                 ('00000000-0000-0000-0000-000000000001', interval '-1 s'),
                 ('00000000-0000-0000-0000-000000000002', interval '1 h')) AS v (hold, expires);
         UPDATE seats SET hold_id = ('00000000-0000-0000-0000-00000000000' || number - 8)::uuid,
-            held_until = now() WHERE number IN (9, 10);",
+            held_until = now() WHERE number IN (9, 10);
+        INSERT INTO hold_seats SELECT hold_id, id, price_minor FROM seats WHERE number IN (9, 10);
+        -- The seat that was taken over when the first hold's time was over.
+        INSERT INTO hold_seats SELECT '00000000-0000-0000-0000-000000000001', id, price_minor
+            FROM seats WHERE number = 10;",
     )
     .execute(&pool)
     .await
     .unwrap();
     let token = fence::mint(&pool, "a").await.unwrap();
-    let sweep = Sweep::new(pool.clone(), Duration::from_secs(1));
+    let sweep = Sweep::new(world.office.clone(), Duration::from_secs(1));
     assert_eq!(
         sweep.release(token).await.unwrap(),
         Released {

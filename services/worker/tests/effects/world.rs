@@ -6,6 +6,7 @@ use std::time::Duration;
 use messages::bank::Balance;
 use messages::outbox::{Destination, Kind, Pointer, VERSION};
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::bank::Bank;
@@ -22,9 +23,11 @@ const KEY: &str = "a key of the bank";
 
 pub struct World {
     pub pool: PgPool,
+    /// The same database under the role of the back office: it may do what it is granted.
+    pub office: PgPool,
     pub bank: Arc<Bank>,
     pub event: Uuid,
-    url: String,
+    pub url: String,
     books: std::path::PathBuf,
 }
 
@@ -65,8 +68,18 @@ impl World {
         .execute(&pool)
         .await
         .unwrap();
+        let office = PgPoolOptions::new()
+            .max_connections(5)
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::query("SET ROLE worker").execute(connection).await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with((*pool.connect_options()).clone());
         Self {
             pool,
+            office,
             bank,
             event,
             url,
@@ -84,13 +97,19 @@ impl World {
     }
 
     pub fn settle(&self) -> Settle {
+        self.settle_with(self.bank.clone())
+    }
+
+    /// What asks another bank, or asks with another key.
+    pub fn settle_at(&self, url: &str, key: &str) -> Settle {
+        self.settle_with(Arc::new(
+            Bank::new(url, key, CancellationToken::new()).unwrap(),
+        ))
+    }
+
+    fn settle_with(&self, bank: Arc<Bank>) -> Settle {
         let period = Duration::from_secs(60);
-        Settle::new(
-            self.pool.clone(),
-            self.bank.clone(),
-            Statuses::default(),
-            period,
-        )
+        Settle::new(self.office.clone(), bank, Statuses::default(), period)
     }
 
     /// What `booking` does for an order of one seat.
@@ -265,6 +284,17 @@ impl World {
         let bank = books.charged_minor - books.refunded_minor - books.paid_out_minor;
         assert_eq!(self.ledger().await, bank);
     }
+}
+
+/// The present value of a metric of this process, which all tests share.
+pub fn metric(series: &str) -> f64 {
+    let text = prometheus::TextEncoder::new()
+        .encode_to_string(&prometheus::gather())
+        .unwrap();
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
 }
 
 impl Drop for World {

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use leader::Term;
-use messages::bank::{Movement, Outcome, PayoutRequest};
+use messages::bank::{Outcome, PayoutRequest};
+use reqwest::StatusCode;
 use transaction::Isolation;
 use uuid::Uuid;
 
-use super::{NAME, Settle};
-use crate::fence;
+use super::{NAME, Settle, metrics, refusals};
 use crate::ledger::{self, Posting};
 use crate::tasks::Failure;
+use crate::{bank, fence};
 
 /// How long a payout waits that did not come about.
 const AFTER_FAILURE: Duration = Duration::from_secs(2);
@@ -61,7 +62,8 @@ impl Settle {
         Ok(())
     }
 
-    /// The oldest due settlements.
+    /// The due settlements whose turn it is: first the oldest of those that were not tried yet,
+    /// then those that were tried longest ago, so that none that fails stands in another's way.
     ///
     /// # Errors
     /// The database was away.
@@ -69,7 +71,7 @@ impl Settle {
         Ok(sqlx::query_as!(
             Due,
             "SELECT id, event_id, amount_minor, currency, account FROM settlements
-            WHERE state = 'due' ORDER BY created_at LIMIT $1",
+            WHERE state = 'due' ORDER BY tried_at NULLS FIRST, created_at LIMIT $1",
             LOOK_AT,
         )
         .fetch_all(&self.0.pool)
@@ -79,7 +81,8 @@ impl Settle {
     /// Asks the bank to pay and records what it said.
     ///
     /// # Errors
-    /// The bank or the database failed, or the token was refused; the settlement stays due.
+    /// The bank or the database failed, or the token was refused; the settlement stays due, and
+    /// others have their turn first.
     pub async fn pay_out(&self, due: &Due, token: i64) -> Result<(), Failure> {
         let body = PayoutRequest {
             account: due.account.clone(),
@@ -87,12 +90,22 @@ impl Settle {
             currency: due.currency.clone(),
             reference: due.id,
         };
-        let movement = self.0.bank.pay_out(&due.id.to_string(), &body).await?;
+        let outcome = match self.0.bank.pay_out(&due.id.to_string(), &body).await {
+            Ok(movement) => movement.outcome,
+            Err(bank::Failure::Refused(status, why)) if is_definite(status) => {
+                tracing::warn!(settle.id = %due.id, error = %why, "the bank takes no such payout");
+                Outcome::Declined
+            }
+            Err(failure) => {
+                self.put_off(due, token).await?;
+                return Err(failure.into());
+            }
+        };
         let mut attempt = 1;
         loop {
             // Recording it again is harmless, and a leader that was paused meanwhile may find its
             // connections dead: it is the token that decides about its write, not they.
-            match self.record_payout(due, &movement, token).await {
+            match self.record_payout(due, outcome, token).await {
                 Err(Failure::Database(error)) if attempt < RECORD_ATTEMPTS => {
                     tracing::warn!(settle.id = %due.id, %error, "the payout is not recorded yet");
                     tokio::time::sleep(BETWEEN_ATTEMPTS).await;
@@ -103,6 +116,28 @@ impl Settle {
         }
     }
 
+    /// Notes that a payout was tried and may be tried again.
+    async fn put_off(&self, due: &Due, token: i64) -> Result<(), Failure> {
+        // Read committed: one row, which the update locks.
+        transaction::run(
+            &self.0.pool,
+            "settle put off",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                fence::check(&mut tx, token).await?;
+                sqlx::query!(
+                    "UPDATE settlements SET tried_at = clock_timestamp()
+                    WHERE id = $1 AND state = 'due'",
+                    due.id,
+                )
+                .execute(&mut *tx)
+                .await?;
+                tx.done::<_, Failure>(())
+            },
+        )
+        .await
+    }
+
     /// Records a payout under the term's token; one that is recorded already changes nothing.
     ///
     /// # Errors
@@ -110,15 +145,15 @@ impl Settle {
     pub async fn record_payout(
         &self,
         due: &Due,
-        movement: &Movement,
+        outcome: Outcome,
         token: i64,
     ) -> Result<(), Failure> {
-        let (state, paid) = match movement.outcome {
+        let (state, paid) = match outcome {
             Outcome::Succeeded => ("paid", true),
             Outcome::Declined => ("refused", false),
         };
         // Read committed: the settlement's row is locked by the update that looks at its state.
-        transaction::run(
+        let refused = transaction::run(
             &self.0.pool,
             "settle payout",
             Isolation::ReadCommitted,
@@ -126,7 +161,8 @@ impl Settle {
                 fence::check(&mut tx, token).await?;
                 let recorded = sqlx::query!(
                     "UPDATE settlements SET state = $2, paid_fence_token = $3,
-                    paid_at = CASE WHEN $4 THEN clock_timestamp() END
+                    paid_at = CASE WHEN $4 THEN clock_timestamp() END,
+                    tried_at = CASE WHEN $4 THEN tried_at ELSE clock_timestamp() END
                 WHERE id = $1 AND state = 'due'",
                     due.id,
                     state,
@@ -136,6 +172,7 @@ impl Settle {
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
+                let mut refused = 0;
                 if recorded > 0 {
                     if paid {
                         let posting = Posting {
@@ -149,20 +186,33 @@ impl Settle {
                             currency: &due.currency,
                         };
                         ledger::record(&mut tx, posting).await?;
+                    } else {
+                        refused = refusals::in_a_row(&mut tx, due.event_id).await?;
                     }
                     fence::store(&mut tx, NAME, token).await?;
                 }
-                tx.done::<_, Failure>(())
+                tx.done::<_, Failure>((recorded > 0).then_some(refused))
             },
         )
         .await?;
+        let Some(refused) = refused else {
+            return Ok(());
+        };
+        metrics::recorded(state);
         tracing::info!(
             settle.id = %due.id, event.id = %due.event_id, settle.state = state, "settlement recorded"
         );
+        if refused >= refusals::IN_A_ROW {
+            tracing::error!(
+                event.id = %due.event_id, settle.refused = refused,
+                "the bank refuses to pay this organiser: asked again tomorrow"
+            );
+        }
         Ok(())
     }
 
     fn failed(&self, due: &Due, term: &Term, failure: &Failure) {
+        metrics::failed(failure);
         self.0.statuses.failed_beside(NAME, &failure.to_string());
         if matches!(failure, Failure::Refused) {
             fence::refused(NAME, term.token());
@@ -171,4 +221,17 @@ impl Settle {
             tracing::warn!(settle.id = %due.id, error = %failure, "the payout is not made yet");
         }
     }
+}
+
+/// Whether the bank refused the payout itself, so that the same again would be refused again. Who
+/// asks may be unknown to it, or ask too much or too slowly: that says nothing of the payout.
+fn is_definite(status: StatusCode) -> bool {
+    status.is_client_error()
+        && !matches!(
+            status,
+            StatusCode::UNAUTHORIZED
+                | StatusCode::FORBIDDEN
+                | StatusCode::REQUEST_TIMEOUT
+                | StatusCode::TOO_MANY_REQUESTS
+        )
 }
