@@ -8,9 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Ending, Violation};
-use crate::client::internal::{Audit, AuditOrder};
-use crate::client::{AccountView, Admission, EventView, Hold, Operation, Order, OrderState};
+use super::{CLOCKS, Ending, Violation};
+use crate::client::internal::{Audit, AuditHold, AuditOrder};
+use crate::client::{
+    AccountView, Admission, EventView, Hold, Operation, Order, OrderState, PricedSeat, SeatName,
+};
 use crate::history::Record;
 
 /// Everything that was acknowledged and is not there.
@@ -19,159 +21,150 @@ pub fn check(history: &[Record], ending: &Ending) -> Vec<Violation> {
     let Some(audit) = &ending.audit else {
         return Vec::new();
     };
-    let orders: BTreeMap<Uuid, &AuditOrder> = audit.orders.iter().map(|o| (o.id, o)).collect();
+    let there = There {
+        audit,
+        orders: audit.orders.iter().map(|o| (o.id, o)).collect(),
+        holds: audit.holds.iter().map(|h| (h.id, h)).collect(),
+        seats: audit.seats.iter().map(|s| (s.id, s.name())).collect(),
+    };
     let mut violations = Vec::new();
     for record in history.iter().filter(|record| record.is_acknowledged()) {
-        match record.operation {
-            Operation::ReadAccount => account(record, ending, &mut violations),
-            Operation::PublishEvent => event(record, ending, &mut violations),
-            Operation::PlaceHold => hold(record, audit, &mut violations),
-            Operation::ReleaseHold => released(record, audit, &mut violations),
-            Operation::PlaceOrder => order(record, &orders, ending, &mut violations),
-            Operation::CancelOrder => cancelled(record, &orders, &mut violations),
-            Operation::GiveCard => card(record, &orders, &mut violations),
-            Operation::Scan => admitted(record, audit, &mut violations),
-            _ => {}
-        }
+        violations.extend(match record.operation {
+            Operation::ReadAccount => account(record, ending),
+            Operation::PublishEvent => event(record, ending),
+            Operation::PlaceHold => hold(record, &there),
+            Operation::ReleaseHold => released(record, &there),
+            Operation::PlaceOrder => order(record, &there, ending),
+            Operation::CancelOrder => cancelled(record, &there),
+            Operation::GiveCard => card(record, &there),
+            Operation::Scan => admitted(record, &there),
+            _ => None,
+        });
     }
-    violations.extend(paid_and_gone(history, &orders));
+    violations.extend(paid_and_gone(history, &there));
     violations
 }
 
-fn account(record: &Record, ending: &Ending, violations: &mut Vec<Violation>) {
-    let Some(account) = record.acknowledged::<AccountView>() else {
-        return;
-    };
-    if account.role == "customer" && !ending.accounts.contains(&account.id) {
-        violations.push(
-            Violation::new(format!("account {} or its session is gone", account.id))
-                .shown_by(record),
-        );
+/// What is there, to be looked up.
+struct There<'a> {
+    audit: &'a Audit,
+    orders: BTreeMap<Uuid, &'a AuditOrder>,
+    holds: BTreeMap<Uuid, &'a AuditHold>,
+    seats: BTreeMap<i64, SeatName>,
+}
+
+impl There<'_> {
+    /// Whether the seats that were acknowledged are those that are there, name by name.
+    fn are_seats(&self, ids: &[i64], acknowledged: &[PricedSeat]) -> bool {
+        let there: BTreeSet<_> = ids.iter().filter_map(|id| self.seats.get(id)).collect();
+        let acknowledged: BTreeSet<_> = acknowledged.iter().map(|seat| &seat.name).collect();
+        there.len() == ids.len() && there == acknowledged
     }
 }
 
-fn event(record: &Record, ending: &Ending, violations: &mut Vec<Violation>) {
-    let Some(event) = record.acknowledged::<EventView>() else {
-        return;
-    };
-    if !ending.events.contains(&event.id) {
-        violations.push(Violation::new(format!("event {} is gone", event.id)).shown_by(record));
-    }
+fn account(record: &Record, ending: &Ending) -> Option<Violation> {
+    let account = record.acknowledged::<AccountView>()?;
+    let is_gone = account.role == "customer" && !ending.accounts.contains(&account.id);
+    is_gone.then(|| {
+        Violation::new(format!("account {} or its session is gone", account.id)).shown_by(record)
+    })
 }
 
-fn hold(record: &Record, audit: &Audit, violations: &mut Vec<Violation>) {
-    let Some(hold) = record.acknowledged::<Hold>() else {
-        return;
+fn event(record: &Record, ending: &Ending) -> Option<Violation> {
+    let event = record.acknowledged::<EventView>()?;
+    (!ending.events.contains(&event.id))
+        .then(|| Violation::new(format!("event {} is gone", event.id)).shown_by(record))
+}
+
+fn hold(record: &Record, there: &There) -> Option<Violation> {
+    let hold = record.acknowledged::<Hold>()?;
+    let stored = there.holds.get(&hold.id);
+    let same = stored.is_some_and(|stored| {
+        stored.customer_id == record.actor
+            && stored.total_minor == hold.total_minor
+            && there.are_seats(&stored.seat_ids, &hold.seats)
+    });
+    (!same).then(|| {
+        Violation::new(format!("hold {} is not there as acknowledged", hold.id))
+            .shown_by(record)
+            .shown_by(&stored)
+    })
+}
+
+/// A hold that was given back has no seats and is over. Only where its time was over by then may
+/// the sweep have come first.
+fn released(record: &Record, there: &There) -> Option<Violation> {
+    let stored = there.holds.get(&record.subject?)?;
+    let mut seats = there.audit.seats.iter();
+    if let Some(seat) = seats.find(|seat| seat.hold_id == Some(stored.id)) {
+        let what = format!("hold {} was released and still has a seat", stored.id);
+        return Some(Violation::new(what).shown_by(record).shown_by(seat));
+    }
+    let is_over = match stored.state.as_str() {
+        "released" => true,
+        "expired" => stored.expires_at <= record.answered_at + CLOCKS,
+        _ => false,
     };
-    let there = audit.holds.iter().find(|there| there.id == hold.id);
-    let same = there.is_some_and(|there| {
-        there.customer_id == record.actor
-            && there.total_minor == hold.total_minor
-            && there.seat_ids.len() == hold.seats.len()
+    (!is_over).then(|| {
+        let what = format!("hold {} was released and is {}", stored.id, stored.state);
+        Violation::new(what).shown_by(record).shown_by(stored)
+    })
+}
+
+fn order(record: &Record, there: &There, ending: &Ending) -> Option<Violation> {
+    let order = record.acknowledged::<Order>()?;
+    let stored = there.orders.get(&order.id);
+    let same = stored.is_some_and(|stored| {
+        stored.customer_id == record.actor
+            && stored.hold_id == order.hold_id
+            && stored.total_minor == order.total_minor
+            && there.are_seats(&stored.seat_ids, &order.seats)
     });
     if !same {
-        violations.push(
-            Violation::new(format!("hold {} is not there as acknowledged", hold.id))
-                .shown_by(record)
-                .shown_by(&there),
-        );
+        let what = format!("order {} is not there as acknowledged", order.id);
+        return Some(Violation::new(what).shown_by(record).shown_by(&stored));
     }
+    let is_unlisted = ending.accounts.contains(&record.actor) && ending.order(order.id).is_none();
+    is_unlisted.then(|| {
+        Violation::new(format!("order {} is not in its customer's list", order.id)).shown_by(record)
+    })
 }
 
-fn released(record: &Record, audit: &Audit, violations: &mut Vec<Violation>) {
-    let Some(id) = record.subject else { return };
-    if let Some(seat) = audit.seats.iter().find(|seat| seat.hold_id == Some(id)) {
-        violations.push(
-            Violation::new(format!("hold {id} was released and still has a seat"))
-                .shown_by(record)
-                .shown_by(seat),
-        );
-    }
+fn cancelled(record: &Record, there: &There) -> Option<Violation> {
+    let stored = there.orders.get(&record.subject?)?;
+    (stored.state != OrderState::Cancelled).then(|| {
+        Violation::new(format!("the cancellation of order {} is lost", stored.id))
+            .shown_by(record)
+            .shown_by(stored)
+    })
 }
 
-fn order(
-    record: &Record,
-    orders: &BTreeMap<Uuid, &AuditOrder>,
-    ending: &Ending,
-    violations: &mut Vec<Violation>,
-) {
-    let Some(order) = record.acknowledged::<Order>() else {
-        return;
-    };
-    let there = orders.get(&order.id);
-    let same = there.is_some_and(|there| {
-        there.customer_id == record.actor
-            && there.hold_id == order.hold_id
-            && there.total_minor == order.total_minor
-            && there.seat_ids.len() == order.seats.len()
-    });
-    if !same {
-        violations.push(
-            Violation::new(format!("order {} is not there as acknowledged", order.id))
-                .shown_by(record)
-                .shown_by(&there),
-        );
-    } else if ending.accounts.contains(&record.actor) && ending.order(order.id).is_none() {
-        violations.push(
-            Violation::new(format!("order {} is not in its customer's list", order.id))
-                .shown_by(record),
-        );
-    }
-}
-
-fn cancelled(
-    record: &Record,
-    orders: &BTreeMap<Uuid, &AuditOrder>,
-    violations: &mut Vec<Violation>,
-) {
-    let Some(there) = record.subject.and_then(|id| orders.get(&id)) else {
-        return;
-    };
-    if there.state != OrderState::Cancelled {
-        violations.push(
-            Violation::new(format!("the cancellation of order {} is lost", there.id))
-                .shown_by(record)
-                .shown_by(there),
-        );
-    }
-}
-
-fn card(record: &Record, orders: &BTreeMap<Uuid, &AuditOrder>, violations: &mut Vec<Violation>) {
-    let Some(order) = record.acknowledged::<Order>() else {
-        return;
-    };
-    let there = orders.get(&order.id);
-    if there.is_none_or(|there| there.attempt < order.attempt) {
-        violations.push(
+fn card(record: &Record, there: &There) -> Option<Violation> {
+    let order = record.acknowledged::<Order>()?;
+    let stored = there.orders.get(&order.id);
+    stored
+        .is_none_or(|stored| stored.attempt < order.attempt)
+        .then(|| {
             Violation::new(format!("the new card of order {} is lost", order.id))
                 .shown_by(record)
-                .shown_by(&there),
-        );
-    }
+                .shown_by(&stored)
+        })
 }
 
-fn admitted(record: &Record, audit: &Audit, violations: &mut Vec<Violation>) {
-    let Some(admission) = record.acknowledged::<Admission>() else {
-        return;
-    };
-    let there = audit
-        .tickets
-        .iter()
-        .find(|ticket| ticket.id == admission.ticket_id);
-    if there.is_none_or(|ticket| ticket.state != "admitted") {
-        violations.push(
-            Violation::new(format!(
-                "the admission of ticket {} is lost",
-                admission.ticket_id
-            ))
-            .shown_by(record)
-            .shown_by(&there),
-        );
-    }
+fn admitted(record: &Record, there: &There) -> Option<Violation> {
+    let admission = record.acknowledged::<Admission>()?;
+    let mut tickets = there.audit.tickets.iter();
+    let stored = tickets.find(|ticket| ticket.id == admission.ticket_id);
+    stored
+        .is_none_or(|ticket| ticket.state != "admitted")
+        .then(|| {
+            let what = format!("the admission of ticket {} is lost", admission.ticket_id);
+            Violation::new(what).shown_by(record).shown_by(&stored)
+        })
 }
 
 /// Orders that were shown as paid and are no longer, although nobody asked to cancel them.
-fn paid_and_gone(history: &[Record], orders: &BTreeMap<Uuid, &AuditOrder>) -> Vec<Violation> {
+fn paid_and_gone(history: &[Record], there: &There) -> Vec<Violation> {
     let cancels: BTreeSet<Uuid> = history
         .iter()
         .filter(|record| record.operation == Operation::CancelOrder)
@@ -184,16 +177,16 @@ fn paid_and_gone(history: &[Record], orders: &BTreeMap<Uuid, &AuditOrder>) -> Ve
         .filter_map(|record| Some((record, record.acknowledged::<Order>()?)))
         .filter(|(_, order)| order.state == OrderState::Paid && seen.insert(order.id))
         .filter_map(|(record, order)| {
-            let there = orders.get(&order.id);
-            let fine = there.is_some_and(|there| {
-                there.state == OrderState::Paid
+            let stored = there.orders.get(&order.id);
+            let fine = stored.is_some_and(|stored| {
+                stored.state == OrderState::Paid
                     || (cancels.contains(&order.id)
-                        && matches!(there.state, OrderState::Cancelling | OrderState::Cancelled))
+                        && matches!(stored.state, OrderState::Cancelling | OrderState::Cancelled))
             });
             (!fine).then(|| {
                 Violation::new(format!("order {} was paid and is not any more", order.id))
                     .shown_by(record)
-                    .shown_by(&there)
+                    .shown_by(&stored)
             })
         })
         .collect()
@@ -221,6 +214,35 @@ mod tests {
     fn a_lost_hold_is_found() {
         let mut sample = Sample::good();
         sample.audit().holds.remove(0);
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+    }
+
+    #[test]
+    fn a_hold_and_an_order_of_other_seats_than_acknowledged_are_found() {
+        // As many, and at the same price.
+        let mut sample = Sample::good();
+        let released = sample.released;
+        sample.audit_hold(released).seat_ids = vec![1];
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+        let mut sample = Sample::good();
+        let cancelled = sample.cancelled;
+        sample.audit_order(cancelled).seat_ids = vec![4];
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+    }
+
+    #[test]
+    fn a_release_that_was_forgotten_until_the_sweep_came_is_found() {
+        let mut sample = Sample::good();
+        let released = sample.released;
+        sample.audit_hold(released).state = "expired".to_owned();
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+        // Its time was over before it was given back: the sweep may have come first.
+        let answered = sample.history.iter().rev();
+        let mut answered = answered.filter(|r| r.operation == Operation::ReleaseHold);
+        let over = answered.next().unwrap().asked_at;
+        sample.audit_hold(released).expires_at = over;
+        assert!(check(&sample.history, &sample.ending).is_empty());
+        sample.audit_hold(released).state = "active".to_owned();
         assert!(!check(&sample.history, &sample.ending).is_empty());
     }
 

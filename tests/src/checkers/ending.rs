@@ -16,6 +16,9 @@ const MOST_PAGES: usize = 20;
 /// How long `booking`'s ledger and `bank`'s books may take to agree while others go on buying.
 const AGREEMENT_BOUND: Duration = Duration::from_secs(20);
 
+/// How long a witness may take to answer: whoever kills parts may just have killed it.
+const WITNESS_BOUND: Duration = Duration::from_secs(30);
+
 /// The state after a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ending {
@@ -35,6 +38,10 @@ pub struct Ending {
     pub books: Option<Vec<Movement>>,
     /// What `bank`'s books come to, at the moment at which the ledger was read.
     pub balance: Option<Balance>,
+    /// Why `booking` could not be read, although it was to be.
+    pub booking_unread: Option<String>,
+    /// Why `bank` could not be read, although it was to be.
+    pub bank_unread: Option<String>,
 }
 
 /// Where an ending is read from, beside the door.
@@ -46,16 +53,26 @@ pub struct Witnesses {
     pub bank: Option<Bank>,
 }
 
-impl Ending {
-    /// Reads what is there: `customers`' accounts and orders, the event, the books.
+impl Witnesses {
+    /// Whether those that are named answer.
     ///
     /// # Errors
-    /// A witness that was named does not answer.
-    pub async fn read(
-        event_id: Uuid,
-        customers: &[Client],
-        witnesses: &Witnesses,
-    ) -> anyhow::Result<Self> {
+    /// One does not.
+    pub async fn answer(&self) -> anyhow::Result<()> {
+        if let Some(booking) = &self.booking {
+            booking.ledger().await?;
+        }
+        if let Some(bank) = &self.bank {
+            bank.balance().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Ending {
+    /// Reads what is there: `customers`' accounts and orders, the event, the books. What a witness
+    /// that was named does not tell within a bound is missing, with the reason.
+    pub async fn read(event_id: Uuid, customers: &[Client], witnesses: &Witnesses) -> Self {
         let mut ending = Self::default();
         for customer in customers {
             if customer
@@ -75,18 +92,36 @@ impl Ending {
             }
         }
         if let Some(booking) = &witnesses.booking {
-            ending.audit = Some(booking.audit(event_id).await?);
-            ending.outbox = Some(booking.outbox().await?);
+            let read = patiently(async || {
+                anyhow::Ok((booking.audit(event_id).await?, booking.outbox().await?))
+            });
+            match read.await {
+                Ok((audit, outbox)) => {
+                    ending.audit = Some(audit);
+                    ending.outbox = Some(outbox);
+                }
+                Err(error) => ending.booking_unread = Some(format!("{error:#}")),
+            }
         }
         if let Some(bank) = &witnesses.bank {
-            ending.books = Some(bank.movements().await?);
+            match patiently(async || bank.movements().await).await {
+                Ok(books) => ending.books = Some(books),
+                Err(error) => ending.bank_unread = Some(format!("{error:#}")),
+            }
         }
         if let (Some(booking), Some(bank)) = (&witnesses.booking, &witnesses.bank) {
-            let (ledger, balance) = agreement(booking, bank).await?;
-            ending.ledger = Some(ledger);
-            ending.balance = Some(balance);
+            match patiently(async || agreement(booking, bank).await).await {
+                Ok((ledger, balance)) => {
+                    ending.ledger = Some(ledger);
+                    ending.balance = Some(balance);
+                }
+                Err(error) => {
+                    ending.books = None;
+                    ending.bank_unread = Some(format!("{error:#}"));
+                }
+            }
         }
-        Ok(ending)
+        ending
     }
 
     /// The order with this id, as the API shows it.
@@ -96,16 +131,30 @@ impl Ending {
     }
 }
 
+/// Asks until there is an answer, at most [`WITNESS_BOUND`].
+async fn patiently<T>(mut ask: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let deadline = tokio::time::Instant::now() + WITNESS_BOUND;
+    loop {
+        match ask().await {
+            Err(_) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// The events that somebody published in the history that this customer writes to.
 fn published(customer: &Client) -> BTreeSet<Uuid> {
-    let records = customer.history().records();
-    let published = records
-        .iter()
-        .filter(|record| record.operation == Operation::PublishEvent);
-    published
-        .filter(|record| record.is_acknowledged())
-        .filter_map(|record| record.subject)
-        .collect()
+    customer.history().look(|records| {
+        let published = records
+            .iter()
+            .filter(|record| record.operation == Operation::PublishEvent);
+        published
+            .filter(|record| record.is_acknowledged())
+            .filter_map(|record| record.subject)
+            .collect()
+    })
 }
 
 async fn orders_of(customer: &Client) -> Vec<Order> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::{Ending, Violation};
-use crate::client::Operation;
-use crate::client::internal::Audit;
+use crate::client::internal::{Audit, AuditHold};
+use crate::client::{Hold, Operation};
 use crate::history::{Outcome, Record};
 
 /// Keys with two effects or two answers, and effects that no key accounts for.
@@ -19,9 +19,10 @@ pub fn check(history: &[Record], ending: &Ending) -> Vec<Violation> {
         violations.extend(two_answers(attempts));
         violations.extend(another_body_taken(attempts));
         violations.extend(wrong_refusal(attempts));
+        violations.extend(not_the_same_again(attempts));
     }
     if let Some(audit) = &ending.audit {
-        violations.extend(more_holds_than_keys(history, audit));
+        violations.extend(holds_without_a_key(history, audit));
         violations.extend(orders_without_a_key(history, audit));
         violations.extend(two_orders_of_a_hold(audit));
     }
@@ -112,39 +113,100 @@ fn wrong_refusal(attempts: &[&Record]) -> Option<Violation> {
     })
 }
 
-/// A customer cannot have more holds than keys that he asked for holds with.
-fn more_holds_than_keys(history: &[Record], audit: &Audit) -> Vec<Violation> {
-    let mut keys: BTreeMap<Uuid, BTreeSet<&str>> = BTreeMap::new();
+/// Whoever asks the same again after an acknowledgement gets it again, marked as a repetition: it
+/// is neither refused nor made anew.
+fn not_the_same_again(attempts: &[&Record]) -> Vec<Violation> {
+    let first_of = |again: &Record| {
+        let acknowledged = attempts.iter().filter(|first| first.is_acknowledged());
+        acknowledged
+            .filter(|first| first.request == again.request && first.answered_at < again.asked_at)
+            .min_by_key(|first| first.answered_at)
+    };
+    let mut violations = Vec::new();
+    for again in attempts {
+        let what = if is_refused_for_good(again) {
+            "was refused after it had been acknowledged"
+        } else if again.is_acknowledged() && !again.is_replayed() {
+            "was acknowledged anew"
+        } else {
+            continue;
+        };
+        if let Some(first) = first_of(again) {
+            let key = again.key.as_deref().unwrap_or_default();
+            violations.push(shown(format!("key {key} {what}"), [*first, *again]));
+        }
+    }
+    violations
+}
+
+/// Refused, and not because nobody looked at the request: no session, too many requests or one
+/// that came too slowly, rows in use. What was sent with a password is not written down, so nobody
+/// knows whether it was the same.
+fn is_refused_for_good(record: &Record) -> bool {
+    let is_definite = record
+        .status()
+        .is_some_and(|status| (400..500).contains(&status) && !matches!(status, 401 | 408 | 429));
+    is_definite
+        && !matches!(record.problem(), Some("busy" | "seats-busy"))
+        && !record.operation.is_confidential()
+}
+
+/// Each hold of a customer of this history was acknowledged, or comes from a key of which nobody
+/// knows what became of it.
+fn holds_without_a_key(history: &[Record], audit: &Audit) -> Vec<Violation> {
+    let mut acknowledged: BTreeSet<Uuid> = BTreeSet::new();
+    let mut answered: BTreeSet<(Uuid, &str)> = BTreeSet::new();
+    let mut open: BTreeSet<(Uuid, &str)> = BTreeSet::new();
     for record in history
         .iter()
         .filter(|record| record.operation == Operation::PlaceHold)
     {
-        let keys = keys.entry(record.actor).or_default();
-        keys.extend(record.key.as_deref());
+        let key = (record.actor, record.key.as_deref().unwrap_or_default());
+        if record.is_acknowledged() {
+            answered.insert(key);
+            acknowledged.extend(record.acknowledged::<Hold>().map(|hold| hold.id));
+        } else if record.leaves_open() {
+            open.insert(key);
+        }
     }
-    keys.into_iter()
-        .filter_map(|(customer, keys)| {
-            let holds: Vec<_> = audit
-                .holds
-                .iter()
-                .filter(|hold| hold.customer_id == customer)
-                .collect();
-            (holds.len() > keys.len()).then(|| {
-                let what = format!("{} holds of {customer} by {} keys", holds.len(), keys.len());
-                holds.iter().fold(Violation::new(what), |violation, hold| {
-                    violation.shown_by(hold)
-                })
-            })
+    let mut unexplained: BTreeMap<Uuid, Vec<&AuditHold>> = BTreeMap::new();
+    let customers = customers(history);
+    for hold in &audit.holds {
+        if customers.contains(&hold.customer_id) && !acknowledged.contains(&hold.id) {
+            unexplained.entry(hold.customer_id).or_default().push(hold);
+        }
+    }
+    let left = |customer| {
+        let open = open.difference(&answered);
+        open.filter(|(actor, _)| *actor == customer).count()
+    };
+    unexplained
+        .into_iter()
+        .filter(|(customer, holds)| holds.len() > left(*customer))
+        .map(|(customer, holds)| {
+            let (holds_count, left) = (holds.len(), left(customer));
+            let what = format!(
+                "{holds_count} holds of {customer} were never acknowledged, and {left} of his keys \
+                 have no answer"
+            );
+            holds
+                .into_iter()
+                .fold(Violation::new(what), |v, hold| v.shown_by(hold))
         })
         .collect()
 }
 
-/// Every order of a customer of this history was asked for, for this very hold.
+fn customers(history: &[Record]) -> BTreeSet<Uuid> {
+    history.iter().map(|record| record.actor).collect()
+}
+
+/// Every order of a customer of this history was asked for, for this very hold, and not refused.
 fn orders_without_a_key(history: &[Record], audit: &Audit) -> Vec<Violation> {
-    let customers: BTreeSet<Uuid> = history.iter().map(|record| record.actor).collect();
+    let customers = customers(history);
     let asked: BTreeSet<(Uuid, Uuid)> = history
         .iter()
         .filter(|record| record.operation == Operation::PlaceOrder)
+        .filter(|record| record.is_acknowledged() || record.leaves_open())
         .filter_map(|record| Some((record.actor, record.subject?)))
         .collect();
     audit
@@ -191,11 +253,79 @@ mod tests {
     #[test]
     fn a_good_run_holds_also_when_an_answer_is_repeated() {
         let mut sample = Sample::good();
-        let mut again = order_record(&sample);
-        again.attempt = 1;
-        sample.history.push(again);
+        sample.repeat(Operation::PlaceOrder);
         let violations = check(&sample.history, &sample.ending);
         assert!(violations.is_empty(), "{violations:?}");
+    }
+
+    fn refused(status: u16, problem: &str) -> Outcome {
+        Outcome::Answered {
+            status,
+            body: json!({"type": format!("/problems/{problem}")}),
+            replayed: false,
+        }
+    }
+
+    #[test]
+    fn a_refusal_after_an_acknowledgement_is_found() {
+        let mut sample = Sample::good();
+        sample.repeat(Operation::PlaceOrder).outcome = refused(409, "hold-ordered");
+        let found = check(&sample.history, &sample.ending);
+        assert!(
+            found.iter().any(|v| v.what.contains("was refused after")),
+            "{found:?}"
+        );
+        for (status, problem) in [
+            (401, "unauthorized"),
+            (429, "too-many-requests"),
+            (409, "busy"),
+        ] {
+            let mut sample = Sample::good();
+            sample.repeat(Operation::PlaceOrder).outcome = refused(status, problem);
+            assert!(
+                check(&sample.history, &sample.ending).is_empty(),
+                "{problem}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_answer_made_anew_is_found() {
+        let mut sample = Sample::good();
+        let again = sample.repeat(Operation::CancelOrder);
+        if let Outcome::Answered { replayed, .. } = &mut again.outcome {
+            *replayed = false;
+        }
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+        // Asked before the first answer came, either may be the first.
+        let again = sample.history.last_mut().unwrap();
+        again.asked_at -= chrono::TimeDelta::seconds(300);
+        assert!(check(&sample.history, &sample.ending).is_empty());
+    }
+
+    #[test]
+    fn a_hold_of_a_key_that_was_refused_is_found_and_one_of_an_unknown_outcome_is_not() {
+        let mut sample = Sample::good();
+        let mut hold = sample.audit().holds[0].clone();
+        hold.id = Uuid::now_v7();
+        sample.audit().holds.push(hold);
+        let asked = sample.repeat(Operation::PlaceHold);
+        asked.key = Some("another".to_owned());
+        asked.outcome = refused(409, "seats-taken");
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+        let reason = "the connection broke".to_owned();
+        sample.history.last_mut().unwrap().outcome = Outcome::Unknown { reason };
+        let violations = check(&sample.history, &sample.ending);
+        assert!(violations.is_empty(), "{violations:?}");
+    }
+
+    #[test]
+    fn an_order_that_was_refused_and_made_all_the_same_is_found() {
+        let mut sample = Sample::good();
+        let mut records = sample.history.iter_mut();
+        let record = records.find(|r| r.operation == Operation::PlaceOrder);
+        record.unwrap().outcome = refused(409, "hold-expired");
+        assert!(!check(&sample.history, &sample.ending).is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use messages::bank::{Kind, Movement};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Ending, Violation};
@@ -17,13 +18,68 @@ pub fn check(_: &[Record], ending: &Ending) -> Vec<Violation> {
     let (Some(audit), Some(books)) = (&ending.audit, &ending.books) else {
         return Vec::new();
     };
+    let effects = effects(audit);
     let mut violations = periods_settled_twice(audit);
     violations.extend(payouts_made_twice(audit, books));
     violations.extend(terms_that_go_back(audit));
-    violations.extend(effects_that_go_back(audit));
-    violations.extend(effects_after_the_term(audit));
-    violations.extend(tokens_of_nobody(audit));
+    violations.extend(paid_by_an_older_leader(audit));
+    violations.extend(tokens_that_go_back(&effects));
+    violations.extend(effects_after_the_term(audit, &effects));
+    violations.extend(tokens_of_nobody(audit, &effects));
     violations
+}
+
+/// Something that a leader wrote under its token, and when.
+struct Effect {
+    kind: String,
+    at: DateTime<Utc>,
+    token: i64,
+    shown: Value,
+}
+
+/// Everything that carries a token and a time: settlements, payouts, rows sent to the queues, and
+/// the last effect of each task (of which the sweep leaves nothing else).
+fn effects(audit: &Audit) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    let mut add = |kind: &str, at: Option<DateTime<Utc>>, token: Option<i64>, shown: Value| {
+        if let (Some(at), Some(token)) = (at, token) {
+            let kind = kind.to_owned();
+            effects.push(Effect {
+                kind,
+                at,
+                token,
+                shown,
+            });
+        }
+    };
+    for settlement in &audit.settlements {
+        let (recorded, by) = (Some(settlement.created_at), Some(settlement.fence_token));
+        add("a settlement recorded", recorded, by, json!(settlement));
+        let (paid, by) = (settlement.paid_at, settlement.paid_fence_token);
+        add("a settlement paid", paid, by, json!(settlement));
+    }
+    for line in &audit.ledger {
+        add(
+            "a payout booked",
+            Some(line.created_at),
+            line.fence_token,
+            json!(line),
+        );
+    }
+    for row in &audit.outbox {
+        let kind = format!("a row sent to {}", row.destination);
+        add(&kind, row.sent_at, row.fence_token, json!(row));
+    }
+    for task in &audit.tasks {
+        let kind = format!("an effect of the task {}", task.task);
+        add(
+            &kind,
+            task.last_effect_at,
+            Some(task.fence_token),
+            json!(task),
+        );
+    }
+    effects
 }
 
 fn periods_settled_twice(audit: &Audit) -> Vec<Violation> {
@@ -99,101 +155,69 @@ fn terms_that_go_back(audit: &Audit) -> Vec<Violation> {
         .collect()
 }
 
-/// Of each kind of effect, a later one never has a smaller token.
-fn effects_that_go_back(audit: &Audit) -> Vec<Violation> {
-    let recorded = audit
-        .settlements
-        .iter()
-        .map(|s| (s.created_at, s.fence_token));
-    let paid = audit
-        .settlements
-        .iter()
-        .filter_map(|s| Some((s.paid_at?, s.paid_fence_token?)));
-    let booked = audit
-        .ledger
-        .iter()
-        .filter_map(|line| Some((line.created_at, line.fence_token?)));
-    let mut violations = Vec::new();
-    violations.extend(goes_back("settlements recorded", recorded.collect()));
-    violations.extend(goes_back("settlements paid", paid.collect()));
-    violations.extend(goes_back("payouts booked", booked.collect()));
-    for settlement in &audit.settlements {
-        if settlement
+fn paid_by_an_older_leader(audit: &Audit) -> Vec<Violation> {
+    let mut settlements = audit.settlements.iter().collect::<Vec<_>>();
+    settlements.retain(|settlement| {
+        settlement
             .paid_fence_token
             .is_some_and(|token| token < settlement.fence_token)
-        {
-            violations.push(
-                Violation::new("a settlement was paid by a leader older than its recorder")
-                    .shown_by(settlement),
-            );
-        }
-    }
-    violations
-}
-
-fn goes_back(what: &str, mut effects: Vec<(DateTime<Utc>, i64)>) -> Vec<Violation> {
-    effects.sort_by_key(|(at, _)| *at);
-    effects
-        .windows(2)
-        .filter(|pair| pair[1].1 < pair[0].1)
-        .map(|pair| {
-            Violation::new(format!("{what}: a token went back"))
-                .shown_by(&pair[0])
-                .shown_by(&pair[1])
+    });
+    settlements
+        .into_iter()
+        .map(|settlement| {
+            Violation::new("a settlement was paid by a leader older than its recorder")
+                .shown_by(settlement)
         })
         .collect()
 }
 
-/// No effect with a token comes after the next token was minted: that is what a leader that woke
-/// up late would do.
-fn effects_after_the_term(audit: &Audit) -> Vec<Violation> {
-    let over = |token: i64| {
-        audit
-            .terms
-            .iter()
-            .filter(|term| term.token > token)
-            .map(|term| term.minted_at)
-            .min()
-    };
-    let late = |at: DateTime<Utc>, token: i64| over(token).is_some_and(|over| at > over);
-    let mut violations = Vec::new();
-    for settlement in &audit.settlements {
-        let paid_late = settlement
-            .paid_at
-            .zip(settlement.paid_fence_token)
-            .is_some_and(|(at, token)| late(at, token));
-        if paid_late || late(settlement.created_at, settlement.fence_token) {
-            violations.push(
-                Violation::new("a settlement was written after its leader's term")
-                    .shown_by(settlement),
-            );
-        }
+/// Of each kind of effect, a later one never has a smaller token.
+fn tokens_that_go_back(effects: &[Effect]) -> Vec<Violation> {
+    let mut kinds: BTreeMap<&str, Vec<&Effect>> = BTreeMap::new();
+    for effect in effects {
+        kinds.entry(&effect.kind).or_default().push(effect);
     }
-    for task in &audit.tasks {
-        if task
-            .last_effect_at
-            .is_some_and(|at| late(at, task.fence_token))
-        {
-            violations
-                .push(Violation::new("a task took effect after its leader's term").shown_by(task));
-        }
+    let mut violations = Vec::new();
+    for (kind, mut effects) in kinds {
+        effects.sort_by_key(|effect| effect.at);
+        let back = effects
+            .windows(2)
+            .filter(|pair| pair[1].token < pair[0].token);
+        violations.extend(back.map(|pair| {
+            Violation::new(format!("{kind}: a token went back"))
+                .shown_by(&pair[0].shown)
+                .shown_by(&pair[1].shown)
+        }));
     }
     violations
 }
 
+/// No effect with a token comes after the next token was minted: that is what a leader that woke
+/// up late would do.
+fn effects_after_the_term(audit: &Audit, effects: &[Effect]) -> Vec<Violation> {
+    let over = |token: i64| {
+        let later = audit.terms.iter().filter(|term| term.token > token);
+        later.map(|term| term.minted_at).min()
+    };
+    effects
+        .iter()
+        .filter(|effect| over(effect.token).is_some_and(|over| effect.at > over))
+        .map(|effect| {
+            Violation::new(format!("{} after its leader's term", effect.kind))
+                .shown_by(&effect.shown)
+        })
+        .collect()
+}
+
 /// Tokens are minted in one place: an effect's token must be known there.
-fn tokens_of_nobody(audit: &Audit) -> Vec<Violation> {
+fn tokens_of_nobody(audit: &Audit, effects: &[Effect]) -> Vec<Violation> {
     let minted: BTreeSet<i64> = audit.terms.iter().map(|term| term.token).collect();
     let Some(oldest) = minted.first() else {
         return Vec::new();
     };
-    let tokens = audit
-        .settlements
+    let unknown: BTreeSet<i64> = effects
         .iter()
-        .flat_map(|s| [Some(s.fence_token), s.paid_fence_token]);
-    let tokens = tokens.chain(audit.tasks.iter().map(|task| Some(task.fence_token)));
-    let unknown: BTreeSet<i64> = tokens
-        .flatten()
+        .map(|effect| effect.token)
         .filter(|token| token >= oldest && !minted.contains(token))
         .collect();
     unknown
@@ -266,13 +290,51 @@ mod tests {
         let settlement = &mut sample.audit().settlements[0];
         settlement.paid_fence_token = Some(1);
         settlement.paid_at = Some(next + TimeDelta::seconds(5));
-        assert!(!effects_after_the_term(sample.audit()).is_empty());
+        assert!(!late(sample.audit()).is_empty());
+    }
+
+    fn late(audit: &Audit) -> Vec<Violation> {
+        effects_after_the_term(audit, &effects(audit))
+    }
+
+    #[test]
+    fn a_row_that_a_paused_leader_sends_late_is_found() {
+        let mut sample = Sample::good();
+        let next = sample.audit().terms[1].minted_at;
+        sample.audit().outbox[0].sent_at = Some(next + TimeDelta::seconds(5));
+        assert!(!late(sample.audit()).is_empty());
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+    }
+
+    #[test]
+    fn a_row_sent_under_an_older_token_than_the_row_before_is_found() {
+        let mut sample = Sample::good();
+        let rows = &mut sample.audit().outbox;
+        rows[0].fence_token = Some(2);
+        rows[1].destination = "tickets".to_owned();
+        let found = tokens_that_go_back(&effects(sample.audit()));
+        assert_eq!(found.len(), 1, "each destination by itself: {found:?}");
+    }
+
+    #[test]
+    fn a_sweep_after_the_term_is_found() {
+        let mut sample = Sample::good();
+        let next = sample.audit().terms[1].minted_at;
+        let task = &mut sample.audit().tasks[0];
+        task.task = "sweep".to_owned();
+        task.fence_token = 1;
+        task.last_effect_at = Some(next + TimeDelta::seconds(5));
+        assert!(!late(sample.audit()).is_empty());
     }
 
     #[test]
     fn an_unknown_token_is_found() {
         let mut sample = Sample::good();
+        sample.audit().outbox[0].fence_token = Some(99);
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+        let mut sample = Sample::good();
         sample.audit().tasks[0].fence_token = 99;
-        assert!(!tokens_of_nobody(sample.audit()).is_empty());
+        let audit = sample.audit();
+        assert!(!tokens_of_nobody(audit, &effects(audit)).is_empty());
     }
 }

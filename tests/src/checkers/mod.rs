@@ -14,9 +14,10 @@ pub mod keys;
 pub mod leader_terms;
 pub mod money;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub mod seats;
 
+use chrono::TimeDelta;
 pub use ending::{Ending, Witnesses};
 use serde::Serialize;
 use serde_json::Value;
@@ -50,6 +51,9 @@ impl Violation {
     }
 }
 
+/// By so much may the clocks of clients and database differ (they share a machine).
+const CLOCKS: TimeDelta = TimeDelta::milliseconds(50);
+
 /// What a checker found.
 #[derive(Clone, Debug)]
 pub enum Verdict {
@@ -57,24 +61,27 @@ pub enum Verdict {
     Held,
     /// The promise is broken.
     Broken(Vec<Violation>),
-    /// What the checker needs could not be read, and why.
+    /// A witness that was to be asked did not answer, and why: nothing is known.
     NotChecked(String),
+    /// The witness that the checker needs was not named.
+    NotAsked(&'static str),
 }
 
 impl Verdict {
-    /// Whether the promise is broken.
+    /// Whether it speaks for the promise, or was not wanted.
     #[must_use]
-    pub fn is_broken(&self) -> bool {
-        matches!(self, Self::Broken(_))
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Held | Self::NotAsked(_))
     }
 
-    /// The word in the summary.
+    /// The words in the summary.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn words(&self) -> &'static str {
         match self {
             Self::Held => "held",
             Self::Broken(_) => "broken",
             Self::NotChecked(_) => "not checked",
+            Self::NotAsked(_) => "not asked for",
         }
     }
 }
@@ -141,11 +148,15 @@ impl Promise {
     /// Checks the promise.
     #[must_use]
     pub fn verdict(&self, history: &[Record], ending: &Ending) -> Verdict {
+        let missing = |unread: &Option<String>, needs| match unread {
+            Some(why) => Verdict::NotChecked(why.clone()),
+            None => Verdict::NotAsked(needs),
+        };
         if ending.audit.is_none() {
-            return Verdict::NotChecked("needs --booking-internal".to_owned());
+            return missing(&ending.booking_unread, "needs --booking-internal");
         }
         if self.needs_bank && ending.books.is_none() {
-            return Verdict::NotChecked("needs --bank and --bank-key-file".to_owned());
+            return missing(&ending.bank_unread, "needs --bank and --bank-key-file");
         }
         let violations = (self.check)(history, ending);
         if violations.is_empty() {
@@ -154,4 +165,13 @@ impl Promise {
             Verdict::Broken(violations)
         }
     }
+}
+
+/// Checks every promise.
+#[must_use]
+pub fn verdicts(history: &[Record], ending: &Ending) -> Vec<(Promise, Verdict)> {
+    PROMISES
+        .iter()
+        .map(|promise| (*promise, promise.verdict(history, ending)))
+        .collect()
 }

@@ -1,5 +1,6 @@
 //! A small run in which every promise held, for the checkers' tests to doctor: one order is paid,
-//! one is paid and its ticket was let in, one was cancelled after it was paid; one payout.
+//! one is paid and its ticket was let in, one was cancelled after it was paid; one hold was given
+//! back; one payout.
 
 use std::time::Duration;
 
@@ -16,24 +17,25 @@ use crate::client::internal::{
 use crate::client::{
     Answer, Ask, Hold, Operation, Order, OrderState, PricedSeat, SeatName, booking,
 };
-use crate::history::Record;
+use crate::history::{self, Record};
 
 const PRICE: i64 = 4_500;
 
 /// A good run.
-pub(super) struct Sample {
-    pub(super) history: Vec<Record>,
-    pub(super) ending: Ending,
-    pub(super) paid: Uuid,
-    pub(super) admitted: Uuid,
-    pub(super) cancelled: Uuid,
+pub(crate) struct Sample {
+    pub(crate) history: Vec<Record>,
+    pub(crate) ending: Ending,
+    pub(crate) paid: Uuid,
+    pub(crate) admitted: Uuid,
+    pub(crate) cancelled: Uuid,
+    pub(crate) released: Uuid,
     began: DateTime<Utc>,
     clock: i64,
     event: Uuid,
 }
 
 impl Sample {
-    pub(super) fn good() -> Self {
+    pub(crate) fn good() -> Self {
         let began = Utc::now() - TimeDelta::seconds(600);
         let nobody = Uuid::nil();
         let mut sample = Self {
@@ -42,6 +44,7 @@ impl Sample {
             paid: nobody,
             admitted: nobody,
             cancelled: nobody,
+            released: nobody,
             began,
             clock: 0,
             event: Uuid::now_v7(),
@@ -71,6 +74,7 @@ impl Sample {
         sample.paid = sample.buy(1, OrderState::Paid);
         sample.admitted = sample.buy(2, OrderState::Paid);
         sample.cancelled = sample.buy(3, OrderState::Cancelled);
+        sample.released = sample.give_back(4);
         let ticket = &mut sample.audit().tickets[1];
         ticket.state = "admitted".to_owned();
         let admission = json!({"ticket_id": ticket.id, "admitted_at": began});
@@ -84,11 +88,11 @@ impl Sample {
         sample
     }
 
-    pub(super) fn audit(&mut self) -> &mut Audit {
+    pub(crate) fn audit(&mut self) -> &mut Audit {
         self.ending.audit.as_mut().unwrap()
     }
 
-    pub(super) fn audit_order(&mut self, id: Uuid) -> &mut AuditOrder {
+    pub(crate) fn audit_order(&mut self, id: Uuid) -> &mut AuditOrder {
         self.audit()
             .orders
             .iter_mut()
@@ -96,8 +100,36 @@ impl Sample {
             .unwrap()
     }
 
+    pub(crate) fn audit_hold(&mut self, id: Uuid) -> &mut AuditHold {
+        self.audit()
+            .holds
+            .iter_mut()
+            .find(|hold| hold.id == id)
+            .unwrap()
+    }
+
+    /// The first record of `operation` once more, asked after everything else and answered with
+    /// the same, as a repetition is.
+    pub(crate) fn repeat(&mut self, operation: Operation) -> &mut Record {
+        self.clock += 1;
+        let mut records = self.history.iter();
+        let mut again = records
+            .find(|record| record.operation == operation)
+            .unwrap()
+            .clone();
+        let later = self.now() - again.asked_at;
+        again.asked_at += later;
+        again.answered_at += later;
+        again.attempt += 1;
+        if let history::Outcome::Answered { replayed, .. } = &mut again.outcome {
+            *replayed = true;
+        }
+        self.history.push(again);
+        self.history.last_mut().unwrap()
+    }
+
     /// A customer looks at an order and sees it in `state`.
-    pub(super) fn look(&mut self, id: Uuid, state: OrderState) {
+    pub(crate) fn look(&mut self, id: Uuid, state: OrderState) {
         let mut order = self.ending.order(id).unwrap().clone();
         order.state = state;
         order.cancel_requested = matches!(state, OrderState::Cancelled);
@@ -122,8 +154,9 @@ impl Sample {
             .push(Record::new(actor, ask, 0, self.now(), elapsed, &Ok(answer)));
     }
 
-    fn buy(&mut self, seat_id: i64, ends: OrderState) -> Uuid {
-        let (customer, hold_id, id) = (Uuid::now_v7(), Uuid::now_v7(), Uuid::now_v7());
+    /// A new customer holds a seat.
+    fn hold(&mut self, seat_id: i64, becomes: &str) -> (Uuid, Hold) {
+        let customer = Uuid::now_v7();
         self.ending.accounts.insert(customer);
         let me = json!({"id": customer, "email": "a@example.org", "role": "customer"});
         self.answer(customer, &Ask::get(Operation::ReadAccount, "/me"), 200, me);
@@ -132,10 +165,41 @@ impl Sample {
             row: "1".to_owned(),
             number: i32::try_from(seat_id).unwrap(),
         };
-        let seats = vec![PricedSeat {
-            name,
-            price_minor: PRICE,
-        }];
+        let hold = Hold {
+            id: Uuid::now_v7(),
+            event_id: self.event,
+            state: "active".to_owned(),
+            seats: vec![PricedSeat {
+                name,
+                price_minor: PRICE,
+            }],
+            total_minor: PRICE,
+            expires_at: self.now() + TimeDelta::seconds(120),
+        };
+        let wanted = booking::Wanted::Best(1);
+        let ask = booking::place_hold(format!("hold-{seat_id}"), self.event, &wanted);
+        self.answer(customer, &ask, 201, serde_json::to_value(&hold).unwrap());
+        self.audit().holds.push(AuditHold {
+            id: hold.id,
+            customer_id: customer,
+            state: becomes.to_owned(),
+            total_minor: PRICE,
+            expires_at: hold.expires_at,
+            seat_ids: vec![seat_id],
+        });
+        (customer, hold)
+    }
+
+    fn give_back(&mut self, seat_id: i64) -> Uuid {
+        let (customer, hold) = self.hold(seat_id, "released");
+        let ask = Ask::delete(Operation::ReleaseHold, "/hold").about(hold.id);
+        self.answer(customer, &ask, 204, serde_json::Value::Null);
+        hold.id
+    }
+
+    fn buy(&mut self, seat_id: i64, ends: OrderState) -> Uuid {
+        let (customer, hold) = self.hold(seat_id, "ordered");
+        let (hold_id, id) = (hold.id, Uuid::now_v7());
         let mut order = Order {
             id,
             event_id: self.event,
@@ -144,31 +208,12 @@ impl Sample {
             cancel_requested: false,
             needs_attention: false,
             attempt: 1,
-            seats: seats.clone(),
+            seats: hold.seats,
             total_minor: PRICE,
             payment_due_at: None,
         };
-        let hold = Hold {
-            id: hold_id,
-            event_id: self.event,
-            state: "active".to_owned(),
-            seats,
-            total_minor: PRICE,
-            expires_at: self.now() + TimeDelta::seconds(120),
-        };
-        let wanted = booking::Wanted::Best(1);
-        let ask = booking::place_hold(format!("hold-{seat_id}"), self.event, &wanted);
-        self.answer(customer, &ask, 201, serde_json::to_value(&hold).unwrap());
         let ask = booking::place_order(format!("order-{seat_id}"), hold_id, "4242424242424242");
         self.answer(customer, &ask, 202, serde_json::to_value(&order).unwrap());
-        self.audit().holds.push(AuditHold {
-            id: hold_id,
-            customer_id: customer,
-            state: "ordered".to_owned(),
-            total_minor: PRICE,
-            expires_at: hold.expires_at,
-            seat_ids: vec![seat_id],
-        });
         self.audit().orders.push(AuditOrder {
             id,
             customer_id: customer,

@@ -2,23 +2,20 @@
 //!
 //! Looked at from three sides: the orders and tickets that are there in the end; the seats'
 //! own rows; and the history, in which the times during which a customer certainly had a seat
-//! must not overlap with those of another.
+//! must not overlap with those of another, and no hold becomes an order once it is over.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::{Ending, Violation};
-use crate::client::internal::Audit;
+use super::{CLOCKS, Ending, Violation};
+use crate::client::internal::{Audit, AuditHold};
 use crate::client::{Hold, Operation, Order, SeatName};
 use crate::history::Record;
 
 /// The sweep runs each second; the rest is for a leader that was just elected.
 pub const SWEEP_BOUND: TimeDelta = TimeDelta::seconds(3);
-
-/// By so much may the clocks of client and database differ (they share a machine).
-const CLOCKS: TimeDelta = TimeDelta::milliseconds(50);
 
 /// Seats that two have, and holds that outlived their expiry.
 #[must_use]
@@ -31,6 +28,7 @@ pub fn check(history: &[Record], ending: &Ending) -> Vec<Violation> {
     violations.extend(rows_that_disagree(audit));
     violations.extend(overlapping_possession(history, audit));
     violations.extend(stale_holds(audit));
+    violations.extend(orders_of_holds_that_were_over(history, audit));
     violations
 }
 
@@ -113,6 +111,23 @@ fn stale_holds(audit: &Audit) -> Vec<Violation> {
         .chain(holds.map(|hold| {
             Violation::new(format!("hold {} outlived its expiry", hold.id)).shown_by(hold)
         }))
+        .collect()
+}
+
+/// Orders that were accepted although their hold was over before they were even asked for. An
+/// answer that is a repetition says nothing of when the first one was given.
+fn orders_of_holds_that_were_over(history: &[Record], audit: &Audit) -> Vec<Violation> {
+    let holds: BTreeMap<Uuid, &AuditHold> = audit.holds.iter().map(|h| (h.id, h)).collect();
+    history
+        .iter()
+        .filter(|record| record.operation == Operation::PlaceOrder)
+        .filter(|record| record.is_acknowledged() && !record.is_replayed())
+        .filter_map(|record| Some((record, holds.get(&record.subject?)?)))
+        .filter(|(record, hold)| record.asked_at > hold.expires_at + CLOCKS)
+        .map(|(record, hold)| {
+            let what = format!("hold {} was ordered after its time was over", hold.id);
+            Violation::new(what).shown_by(record).shown_by(hold)
+        })
         .collect()
 }
 
@@ -261,6 +276,21 @@ mod tests {
         let seat = &mut sample.audit().seats[3];
         (seat.hold_id, seat.held_until) = (Some(Uuid::now_v7()), Some(over));
         assert!(!stale_holds(sample.audit()).is_empty());
+    }
+
+    #[test]
+    fn an_order_accepted_after_its_hold_expired_is_found_and_its_repetition_is_not() {
+        let mut sample = Sample::good();
+        let record = sample.repeat(Operation::PlaceOrder);
+        let (asked_at, hold) = (record.asked_at, record.subject.unwrap());
+        sample.audit_hold(hold).expires_at = asked_at - TimeDelta::seconds(1);
+        assert!(check(&sample.history, &sample.ending).is_empty());
+        let last = sample.history.last_mut().unwrap();
+        if let crate::history::Outcome::Answered { replayed, .. } = &mut last.outcome {
+            *replayed = false;
+        }
+        let audit = sample.audit().clone();
+        assert!(!orders_of_holds_that_were_over(&sample.history, &audit).is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use messages::seating::Section;
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Ask, Client, EventView, Failure, Operation, Page};
@@ -37,6 +37,21 @@ impl NewEvent {
             payout_account: "4242424242424242".to_owned(),
             sections: sections(seats),
         }
+    }
+
+    /// The body of the request.
+    #[must_use]
+    pub fn body(&self) -> Value {
+        json!({
+            "title": self.title,
+            "description": "An evening that sells out.",
+            "city": self.city,
+            "venue": "Great Hall",
+            "starts_at": self.starts_at,
+            "currency": "EUR",
+            "payout_account": self.payout_account,
+            "sections": self.sections,
+        })
     }
 }
 
@@ -83,19 +98,9 @@ impl Client {
     /// # Errors
     /// A refusal, or no answer.
     pub async fn create_event(&self, key: String, event: &NewEvent) -> Result<EventView, Failure> {
-        let body = json!({
-            "title": event.title,
-            "description": "An evening that sells out.",
-            "city": event.city,
-            "venue": "Great Hall",
-            "starts_at": event.starts_at,
-            "currency": "EUR",
-            "payout_account": event.payout_account,
-            "sections": event.sections,
-        });
         let ask = Ask::post(Operation::CreateEvent, "/api/catalog/events")
             .key(key)
-            .json(body);
+            .json(event.body());
         self.read(&ask).await
     }
 

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{OrderState, http_client};
+use super::{OrderState, SeatName, http_client};
 
 /// Everything of one event, read in one transaction.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -72,6 +72,18 @@ pub struct AuditSeat {
     pub hold_id: Option<Uuid>,
     pub held_until: Option<DateTime<Utc>>,
     pub order_id: Option<Uuid>,
+}
+
+impl AuditSeat {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> SeatName {
+        SeatName {
+            section: self.section.clone(),
+            row: self.row.clone(),
+            number: self.number,
+        }
+    }
 }
 
 /// A ticket.

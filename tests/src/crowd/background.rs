@@ -2,7 +2,7 @@
 //! by a handful of customers who keep their sessions, in a small hall that is followed by another
 //! every ten minutes.
 //!
-//! Its halls begin soon after they opened, so that pruning takes them away an hour later and a
+//! Its halls begin soon after they opened, so that pruning takes them away a day later and a
 //! stack left up for a week stays the same size. It also makes the demo data that the README
 //! uses, and does only that where `BACKGROUND_CROWD` is `off`.
 
@@ -14,6 +14,7 @@ use axum::Router;
 use chrono::{TimeDelta, Utc};
 use service::health::Readiness;
 use service::{Doors, Listeners, Process};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::visit::{Cancel, Then, Visit};
@@ -85,7 +86,11 @@ impl service::Settings for Settings {
 ///
 /// # Errors
 /// The client could not be made.
-pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors> {
+pub fn start(settings: Settings, process: Process) -> service::Body {
+    Box::pin(make(settings, process))
+}
+
+async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let history = Arc::new(History::passing(meter::count));
     let name = format!("background-{}", run_id());
     let visitor = Client::visitor(Door::at(&settings.door)?, history, name).with_budget(Budget {
@@ -93,22 +98,35 @@ pub async fn start(settings: Settings, process: Process) -> anyhow::Result<Doors
         time: Duration::from_secs(20),
     });
     let crowd = process.clone();
+    let (made, is_made) = watch::channel(false);
     process.spawn("crowd", async move {
         tokio::select! {
             () = crowd.draining() => {}
-            () = for_ever(&visitor, settings.background_crowd) => {}
+            () = for_ever(&visitor, settings.background_crowd, &made) => {}
         }
         Ok(())
     });
+    let demo_is_there = move || {
+        let is_made = *is_made.borrow();
+        async move {
+            anyhow::ensure!(
+                is_made,
+                "the demo accounts and the demo event are not made yet"
+            );
+            Ok(())
+        }
+    };
     Ok(Doors {
         public: Router::new(),
         internal: Router::new(),
-        readiness: Readiness::new(),
+        // Whoever waits for the stack finds the demo data there, with a crowd or without.
+        readiness: Readiness::new().needs("demo", demo_is_there),
+        request_timeout: service::http::REQUEST_TIMEOUT,
     })
 }
 
 /// Each round is tried afresh after a failure: the stack may be starting, or somebody kills it.
-async fn for_ever(visitor: &Client, customers_come: Switch) {
+async fn for_ever(visitor: &Client, customers_come: Switch, made: &watch::Sender<bool>) {
     let mut demo_made: Option<Instant> = None;
     loop {
         let round = async {
@@ -116,6 +134,7 @@ async fn for_ever(visitor: &Client, customers_come: Switch) {
                 let event_id = demo::prepare(visitor).await?;
                 tracing::info!(event.id = %event_id, "the demo accounts and the demo event are there");
                 demo_made = Some(Instant::now());
+                made.send_replace(true);
             }
             match customers_come {
                 Switch::On => one_hall(visitor).await,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -20,6 +21,11 @@ pub enum Gained {
     Seats,
     /// Nothing this time.
     Nothing,
+    /// Nothing: the card was declined and no other was given, so the seats come back by themselves.
+    Unpaid {
+        /// When they do.
+        back_at: DateTime<Utc>,
+    },
     /// Nothing: there was nothing left.
     SoldOut,
 }
@@ -65,6 +71,9 @@ impl Customer {
         let mut order = self.settled(order.id).await?;
         if order.state == OrderState::Declined {
             order = self.after_decline(order, visit.declined).await?;
+        }
+        if let (OrderState::Declined, Some(back_at)) = (order.state, order.payment_due_at) {
+            return Ok(Gained::Unpaid { back_at });
         }
         if order.state != OrderState::Paid {
             return Ok(Gained::Nothing);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -14,9 +14,10 @@ use uuid::Uuid;
 use super::organiser::customer;
 use super::visit::Visit;
 use super::{Customer, Gained, Organiser, Report, Summary, meter, run_id};
-use crate::checkers::{Ending, PROMISES, Witnesses};
+use crate::checkers::{Ending, Witnesses, verdicts};
 use crate::client::catalog::NewEvent;
-use crate::client::{Client, Door};
+use crate::client::internal::Audit;
+use crate::client::{Availability, Client, Door};
 use crate::history::History;
 
 /// How many accounts are made at once: each costs the server two hashes, one at a time.
@@ -26,8 +27,18 @@ const SIGN_UPS: usize = 8;
 /// 120 s for another card before it expires, and a lost queue is sent again.
 const SETTLE_BOUND: Duration = Duration::from_secs(180);
 
-/// After so many vain visits to a full hall a customer goes home.
-const FULL_HALLS: u32 = 4;
+/// After so many visits in a row to a hall that is sold for good a customer goes home. With the
+/// pauses between them that is some fifteen seconds, in which whoever ordered and cancels at once
+/// has done so.
+const VAIN_VISITS: u32 = 6;
+
+/// The pause after a visit to a full hall, which doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(4);
+
+/// How long after an unpaid order's time its seats may still be away: a sweep, and a leader that
+/// was just elected.
+const SWEPT_WITHIN: TimeDelta = TimeDelta::seconds(5);
 
 /// What a run consists of.
 #[derive(Clone, Debug)]
@@ -51,9 +62,10 @@ pub struct Plan {
 /// Runs the plan. `progress` is told what happens: a stage, or that a customer went home.
 ///
 /// # Errors
-/// The run could not be made (no event, no accounts, a witness that does not answer). Broken
-/// promises are no errors but stand in the report.
+/// The run could not be made (no event, no accounts, a witness that does not answer when it
+/// begins). Broken promises are no errors but stand in the report.
 pub async fn run(door: Door, plan: &Plan, progress: &impl Progress) -> anyhow::Result<Report> {
+    plan.witnesses.answer().await?;
     let id = run_id();
     let summary = Arc::new(Summary::default());
     let history = Arc::new(History::watched({
@@ -96,14 +108,10 @@ pub async fn run(door: Door, plan: &Plan, progress: &impl Progress) -> anyhow::R
     let came_for = began.elapsed();
 
     progress.stage("waiting until every order is final", 0);
-    let settled_in = settle(event_id, &customers, plan, progress).await?;
+    let settled_in = settle(event_id, &customers, plan, progress).await;
     progress.stage("checking the promises", 0);
-    let ending = Ending::read(event_id, &customers, &plan.witnesses).await?;
-    let records = history.records();
-    let verdicts: Vec<_> = PROMISES
-        .iter()
-        .map(|promise| (*promise, promise.verdict(&records, &ending)))
-        .collect();
+    let ending = Ending::read(event_id, &customers, &plan.witnesses).await;
+    let verdicts = history.look(|records| verdicts(records, &ending));
     let mut orders = BTreeMap::new();
     for order in &ending.orders {
         *orders.entry(order.state).or_insert(0) += 1;
@@ -140,8 +148,32 @@ impl Progress for () {
     fn note(&self, _: &str) {}
 }
 
-/// All customers come and make visits until they have seats, the time is over or the hall stays
-/// full. Gives the failures that made a customer break off a visit.
+/// What the customers of a run know together.
+#[derive(Debug, Default)]
+struct Hall {
+    /// Who has seats.
+    served: AtomicU32,
+    /// When the last seats come back that somebody ordered and did not pay, in milliseconds since
+    /// the epoch.
+    back_at: AtomicI64,
+}
+
+impl Hall {
+    fn comes_back(&self, at: DateTime<Utc>) {
+        let at = (at + SWEPT_WITHIN).timestamp_millis();
+        self.back_at.fetch_max(at, Ordering::Relaxed);
+    }
+
+    /// Whether it is not worth coming again: nothing is free, nobody holds seats that he may leave,
+    /// and no unpaid order will give its seats back.
+    fn is_sold_for_good(&self, available: Availability, now: DateTime<Utc>) -> bool {
+        available.free + available.held == 0
+            && now.timestamp_millis() > self.back_at.load(Ordering::Relaxed)
+    }
+}
+
+/// All customers come and make visits until they have seats, the time is over or the hall is sold
+/// for good. Gives the failures that made a customer break off a visit.
 async fn come(
     customers: &[Client],
     event_id: Uuid,
@@ -150,17 +182,17 @@ async fn come(
 ) -> Vec<String> {
     let permits = Arc::new(Semaphore::new(plan.concurrency.max(1)));
     let deadline = Instant::now() + plan.time;
-    let served = Arc::new(AtomicU32::new(0));
+    let hall = Arc::new(Hall::default());
     let mut tasks = JoinSet::new();
     for (number, client) in (0..).zip(customers) {
         let customer = Customer {
             client: client.clone(),
             event_id,
         };
-        let (permits, served, seed) = (permits.clone(), served.clone(), plan.seed);
-        tasks.spawn(async move {
-            keep_coming(customer, number, seed, deadline, &permits, &served).await
-        });
+        let (permits, hall, seed) = (permits.clone(), hall.clone(), plan.seed);
+        tasks.spawn(
+            async move { keep_coming(customer, number, seed, deadline, &permits, &hall).await },
+        );
     }
     let mut failures = Vec::new();
     while let Some(done) = tasks.join_next().await {
@@ -169,7 +201,8 @@ async fn come(
             Err(error) => failures.push(format!("a customer's task ended: {error}")),
         }
         progress.step();
-        progress.note(&format!("{} have seats", served.load(Ordering::Relaxed)));
+        let served = hall.served.load(Ordering::Relaxed);
+        progress.note(&format!("{served} have seats"));
     }
     failures
 }
@@ -180,10 +213,10 @@ async fn keep_coming(
     seed: u64,
     deadline: Instant,
     permits: &Semaphore,
-    served: &AtomicU32,
+    hall: &Hall,
 ) -> Vec<String> {
     let mut failures = Vec::new();
-    let mut full_halls = 0;
+    let (mut vain, mut pause) = (0, FIRST_PAUSE);
     for visit_number in 0.. {
         let visit = Visit::draw(seed, number, visit_number);
         tokio::time::sleep(visit.pause).await;
@@ -194,26 +227,35 @@ async fn keep_coming(
             break;
         }
         let gained = customer.visit(&visit).await;
+        if gained
+            .as_ref()
+            .is_ok_and(|gained| *gained == Gained::SoldOut)
+        {
+            let available = customer.client.availability(customer.event_id).await;
+            let vainly = available.is_ok_and(|there| hall.is_sold_for_good(there, Utc::now()));
+            vain = if vainly { vain + 1 } else { 0 };
+        } else {
+            (vain, pause) = (0, FIRST_PAUSE);
+        }
         drop(permit);
         match gained {
             Ok(Gained::Seats) => {
-                served.fetch_add(1, Ordering::Relaxed);
+                hall.served.fetch_add(1, Ordering::Relaxed);
                 break;
             }
-            Ok(Gained::Nothing) => full_halls = 0,
+            Ok(Gained::SoldOut) if vain == VAIN_VISITS => break,
             Ok(Gained::SoldOut) => {
-                full_halls += 1;
-                if full_halls == FULL_HALLS {
-                    break;
-                }
                 // Somebody may cancel, a hold may expire.
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
+            Ok(Gained::Unpaid { back_at }) => hall.comes_back(back_at),
+            Ok(Gained::Nothing) => {}
             Err(failure) => {
                 failures.push(format!(
                     "customer {number}, visit {visit_number}: {failure}"
                 ));
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                tokio::time::sleep(FIRST_PAUSE).await;
             }
         }
     }
@@ -221,40 +263,37 @@ async fn keep_coming(
 }
 
 /// Waits until nothing moves any more, at most [`SETTLE_BOUND`]; tells how long it took. What is
-/// not settled then is for the checkers to find.
+/// not settled then is for the checkers to find. A witness that is away is asked again: somebody
+/// may just have killed it.
 async fn settle(
     event_id: Uuid,
     customers: &[Client],
     plan: &Plan,
     progress: &impl Progress,
-) -> anyhow::Result<Duration> {
+) -> Duration {
     let began = Instant::now();
     loop {
         let open = match &plan.witnesses.booking {
-            Some(booking) => {
-                let audit = booking
-                    .audit(event_id)
-                    .await
-                    .context("the audit cannot be read")?;
-                let orders = audit
-                    .orders
-                    .iter()
-                    .filter(|order| !order.state.is_final())
-                    .count();
-                let rows = audit.outbox.iter();
-                orders
-                    + rows
-                        .filter(|r| r.delivered_at.is_none() && r.dead_at.is_none())
-                        .count()
-            }
-            None => open_orders(customers).await,
+            Some(booking) => booking.audit(event_id).await.map(|audit| open_in(&audit)),
+            None => Ok(open_orders(customers).await),
         };
-        if open == 0 || began.elapsed() >= SETTLE_BOUND {
-            return Ok(began.elapsed());
+        if matches!(open, Ok(0)) || began.elapsed() >= SETTLE_BOUND {
+            return began.elapsed();
         }
-        progress.note(&format!("{open} open"));
+        progress.note(&match open {
+            Ok(open) => format!("{open} open"),
+            Err(error) => format!("{error}"),
+        });
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+fn open_in(audit: &Audit) -> usize {
+    let orders = audit.orders.iter();
+    let orders = orders.filter(|order| !order.state.is_final()).count();
+    let rows = audit.outbox.iter();
+    let rows = rows.filter(|row| row.delivered_at.is_none() && row.dead_at.is_none());
+    orders + rows.count()
 }
 
 async fn open_orders(customers: &[Client]) -> usize {
@@ -270,4 +309,27 @@ async fn open_orders(customers: &[Client]) -> usize {
                 .count()
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hall_is_sold_for_good_when_nothing_in_it_can_come_back() {
+        let now = Utc::now();
+        let there = |free, held| Availability {
+            free,
+            held,
+            sold: 9,
+        };
+        let hall = Hall::default();
+        assert!(hall.is_sold_for_good(there(0, 0), now));
+        assert!(!hall.is_sold_for_good(there(1, 0), now));
+        assert!(!hall.is_sold_for_good(there(0, 1), now));
+        hall.comes_back(now + TimeDelta::seconds(20));
+        hall.comes_back(now);
+        assert!(!hall.is_sold_for_good(there(0, 0), now + TimeDelta::seconds(21)));
+        assert!(hall.is_sold_for_good(there(0, 0), now + TimeDelta::seconds(30)));
+    }
 }

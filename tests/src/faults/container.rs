@@ -205,6 +205,20 @@ impl Container {
             .with_context(|| self.name())
     }
 
+    /// Freezes it while `meanwhile` runs, whatever comes of that.
+    ///
+    /// # Errors
+    /// It could not be frozen or woken, or what ran failed.
+    pub async fn paused<T>(
+        &self,
+        meanwhile: impl AsyncFnOnce() -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        self.pause().await?;
+        let done = meanwhile().await;
+        self.unpause().await?;
+        done
+    }
+
     /// Cuts it off the network.
     ///
     /// # Errors

@@ -8,23 +8,41 @@
 mod record;
 
 use std::io::{BufRead, Write};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use record::{Outcome, Record};
 
-/// Most records of a history: some 400 MB at worst, a tenth of it usually.
-pub const BOUND: usize = 400_000;
+/// Most bytes of a history, by the weight of its records: some 200,000 answers of orders. The
+/// memory of the container that `make crowd` runs in is half as much again (`deploy/crowd`).
+pub const BOUND: usize = 512 * 1024 * 1024;
 
 type Watcher = Box<dyn Fn(&Record) + Send + Sync>;
 
 /// A bounded list of records that many customers write to.
-#[derive(Default)]
 pub struct History {
-    records: Mutex<Vec<Record>>,
+    kept: Mutex<Kept>,
+    bound: usize,
     dropped: AtomicU64,
     watcher: Option<Watcher>,
-    keeps_nothing: bool,
+}
+
+#[derive(Default)]
+struct Kept {
+    records: Vec<Record>,
+    /// What they weigh together.
+    weight: usize,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            bound: BOUND,
+            dropped: AtomicU64::default(),
+            watcher: None,
+        }
+    }
 }
 
 impl std::fmt::Debug for History {
@@ -55,7 +73,7 @@ impl History {
     #[must_use]
     pub fn passing(watcher: impl Fn(&Record) + Send + Sync + 'static) -> Self {
         Self {
-            keeps_nothing: true,
+            bound: 0,
             ..Self::watched(watcher)
         }
     }
@@ -65,18 +83,21 @@ impl History {
         if let Some(watcher) = &self.watcher {
             watcher(&record);
         }
-        if self.keeps_nothing {
+        if self.bound == 0 {
             return;
         }
-        let mut records = self
-            .records
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if records.len() < BOUND {
-            records.push(record);
+        let mut kept = self.kept();
+        let weight = kept.weight + record.weight();
+        if weight <= self.bound {
+            kept.weight = weight;
+            kept.records.push(record);
         } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many records did not fit.
@@ -88,10 +109,12 @@ impl History {
     /// The records so far, in the order in which their answers came.
     #[must_use]
     pub fn records(&self) -> Vec<Record> {
-        self.records
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+        self.kept().records.clone()
+    }
+
+    /// Looks at the records so far without copying them; nobody can write meanwhile.
+    pub fn look<T>(&self, at: impl FnOnce(&[Record]) -> T) -> T {
+        at(&self.kept().records)
     }
 
     /// Writes the records as JSON lines.
@@ -99,11 +122,13 @@ impl History {
     /// # Errors
     /// The writer failed.
     pub fn write_lines(&self, mut out: impl Write) -> std::io::Result<()> {
-        for record in self.records() {
-            serde_json::to_writer(&mut out, &record)?;
-            out.write_all(b"\n")?;
-        }
-        out.flush()
+        self.look(|records| {
+            for record in records {
+                serde_json::to_writer(&mut out, record)?;
+                out.write_all(b"\n")?;
+            }
+            out.flush()
+        })
     }
 }
 
@@ -174,5 +199,19 @@ mod tests {
         let history = History::passing(|_| {});
         history.write(answered(Operation::PlaceHold));
         assert!(history.records().is_empty());
+        assert_eq!(history.dropped(), 0);
+    }
+
+    #[test]
+    fn a_full_history_takes_no_more_and_says_so() {
+        let record = answered(Operation::PlaceHold);
+        let history = History {
+            bound: record.weight() * 2,
+            ..History::default()
+        };
+        for _ in 0..5 {
+            history.write(record.clone());
+        }
+        assert_eq!((history.records().len(), history.dropped()), (2, 3));
     }
 }

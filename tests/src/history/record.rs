@@ -122,6 +122,48 @@ impl Record {
             .is_some_and(|status| (200..300).contains(&status))
     }
 
+    /// Whether it was acknowledged as the repetition of an earlier answer.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        matches!(
+            self.outcome,
+            Outcome::Answered {
+                status: 200..300,
+                replayed: true,
+                ..
+            }
+        )
+    }
+
+    /// Whether it may have had an effect that nobody was told of: no answer, or a 5xx.
+    #[must_use]
+    pub fn leaves_open(&self) -> bool {
+        self.status().is_none_or(|status| status >= 500)
+    }
+
+    /// The last part of the problem's type, if it was refused with a problem.
+    #[must_use]
+    pub fn problem(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Answered { status, body, .. } if !(200..300).contains(status) => body
+                .get("type")
+                .and_then(Value::as_str)?
+                .strip_prefix("/problems/"),
+            _ => None,
+        }
+    }
+
+    /// About how many bytes of memory it takes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let outcome = match &self.outcome {
+            Outcome::Answered { body, .. } => weight(body),
+            Outcome::Unknown { reason } => reason.len(),
+        };
+        let key = self.key.as_ref().map_or(0, String::len);
+        size_of::<Self>() + key + weight(&self.request) + outcome
+    }
+
     /// The body of an acknowledged request.
     #[must_use]
     pub fn acknowledged_body(&self) -> Option<&Value> {
@@ -149,14 +191,28 @@ impl Record {
             Outcome::Answered {
                 status: 200..300, ..
             } => "ok".to_owned(),
-            Outcome::Answered { status, body, .. } => {
-                let problem = body.get("type").and_then(Value::as_str).unwrap_or_default();
-                match problem.strip_prefix("/problems/") {
-                    Some(problem) => format!("{status} {problem}"),
-                    None => status.to_string(),
-                }
-            }
+            Outcome::Answered { status, .. } => match self.problem() {
+                Some(problem) => format!("{status} {problem}"),
+                None => status.to_string(),
+            },
             Outcome::Unknown { .. } => "no answer".to_owned(),
         }
+    }
+}
+
+/// What a field of an object costs beside its value: its name, and its part of a node of the tree
+/// that holds the fields.
+const FIELD: usize = 128;
+
+/// About how many bytes a value takes beside its own place.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len() + size_of::<usize>() * 2,
+        Value::Array(items) => items
+            .iter()
+            .map(|item| size_of::<Value>() + weight(item))
+            .sum(),
+        Value::Object(fields) => fields.values().map(|value| FIELD + weight(value)).sum(),
     }
 }

@@ -4,12 +4,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::json;
-use sqlx::postgres::PgConnection;
-use sqlx::{AssertSqlSafe, Connection};
+use tests::checkers::{Ending, PROMISES, Verdict, Witnesses};
 use tests::client::bank::Bank;
 use tests::client::internal::{Audit, Internal};
 use tests::client::{Ask, Budget, Client, Door, Session};
@@ -19,82 +19,11 @@ use tests::history::History;
 use tokio::process::{Child, Command};
 use uuid::Uuid;
 
+use crate::scratch::Scratch;
 use crate::workshop::Programs;
 
 /// How long a process may take to be ready.
 const READY_BOUND: Duration = Duration::from_secs(40);
-
-/// A database for one run, or for one build.
-#[derive(Debug)]
-pub struct Scratch {
-    server: String,
-    name: String,
-}
-
-impl Scratch {
-    /// Makes an empty database on the test stack's Postgres.
-    pub async fn new() -> anyhow::Result<Self> {
-        let url = std::env::var("DATABASE_URL").context("DATABASE_URL: run `make test`")?;
-        let (server, _) = url
-            .rsplit_once('/')
-            .context("DATABASE_URL names no database")?;
-        let scratch = Self {
-            server: server.to_owned(),
-            name: format!("control_{}", run_id()),
-        };
-        scratch
-            .on_server(&format!("CREATE DATABASE {}", scratch.name))
-            .await?;
-        Ok(scratch)
-    }
-
-    /// Where it is.
-    pub fn url(&self) -> String {
-        format!("{}/{}", self.server, self.name)
-    }
-
-    /// Runs migrations on it.
-    pub async fn migrate(&self, migrations: &[String]) -> anyhow::Result<()> {
-        let mut database = PgConnection::connect(&self.url()).await?;
-        for migration in migrations {
-            sqlx::raw_sql(AssertSqlSafe(migration.clone()))
-                .execute(&mut database)
-                .await?;
-        }
-        Ok(database.close().await?)
-    }
-
-    /// Removes it, whoever is connected.
-    pub async fn remove(&self) -> anyhow::Result<()> {
-        self.on_server(&format!(
-            "DROP DATABASE IF EXISTS {} WITH (FORCE)",
-            self.name
-        ))
-        .await
-    }
-
-    async fn on_server(&self, statement: &str) -> anyhow::Result<()> {
-        let mut database = PgConnection::connect(&format!("{}/postgres", self.server)).await?;
-        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
-            .execute(&mut database)
-            .await?;
-        Ok(database.close().await?)
-    }
-
-    /// Host, port, user and password.
-    fn parts(&self) -> anyhow::Result<[String; 4]> {
-        let rest = self
-            .server
-            .split_once("://")
-            .map_or(self.server.as_str(), |(_, rest)| rest);
-        let (user, place) = rest
-            .rsplit_once('@')
-            .context("DATABASE_URL names no user")?;
-        let (user, password) = user.split_once(':').unwrap_or((user, ""));
-        let (host, port) = place.split_once(':').unwrap_or((place, "5432"));
-        Ok([host, port, user, password].map(str::to_owned))
-    }
-}
 
 /// A process of the system.
 #[derive(Debug)]
@@ -118,12 +47,14 @@ impl Process {
         Ok(())
     }
 
-    /// Whether its `/metrics` has this line.
-    pub async fn says(&self, line: &str) -> anyhow::Result<bool> {
-        let answer = tests::client::http_client()?
+    /// The value of a series on its `/metrics`, if it is there.
+    pub async fn metric(&self, series: &str) -> anyhow::Result<Option<f64>> {
+        let page = tests::client::http_client()?
             .get(format!("{}/metrics", self.internal))
             .send();
-        Ok(answer.await?.text().await?.lines().any(|one| one == line))
+        let page = page.await?.text().await?;
+        let value = page.lines().find_map(|line| line.strip_prefix(series));
+        Ok(value.and_then(|value| value.trim().parse().ok()))
     }
 }
 
@@ -134,6 +65,8 @@ pub struct System {
     scratch: Scratch,
     folder: PathBuf,
     twins: Vec<Container>,
+    /// What all its customers asked and were answered.
+    pub history: Arc<History>,
     /// `booking`.
     pub booking: Process,
     /// `bank`, where it was asked for.
@@ -190,6 +123,7 @@ impl System {
             scratch,
             folder,
             twins: Vec::new(),
+            history: Arc::default(),
             booking,
             bank: None,
             workers: Vec::new(),
@@ -197,8 +131,8 @@ impl System {
         })
     }
 
-    /// Starts `bank`, a queue, an etcd, and so many workers.
-    pub async fn with_workers(&mut self, count: usize) -> anyhow::Result<()> {
+    /// Starts `bank`, a queue, an etcd, and so many workers, who settle each `period`.
+    pub async fn with_workers(&mut self, count: usize, period: Duration) -> anyhow::Result<()> {
         let project = std::env::var("BOXOFFICE_PROJECT").context("BOXOFFICE_PROJECT")?;
         let project = Project::named(&project).await?;
         let queue = twin(&project, "localstack", &[], &mut self.twins).await?;
@@ -233,7 +167,7 @@ impl System {
             ("BANK_KEY_FILE", file("bank_key")),
             ("TICKET_SIGNING_KEY_FILE", key),
             ("LEASE_SECONDS", "2".to_owned()),
-            ("SETTLEMENT_SECONDS", "3".to_owned()),
+            ("SETTLEMENT_SECONDS", period.as_secs().to_string()),
         ]);
         self.bank = Some(bank);
         for _ in 0..count {
@@ -246,7 +180,6 @@ impl System {
     /// A customer in front of `booking` itself.
     pub fn customer(&self) -> anyhow::Result<Client> {
         let door = Door::at(&self.booking.public)?;
-        let history = std::sync::Arc::new(History::new());
         let session = Session {
             token: "none".to_owned(),
             account_id: Uuid::now_v7(),
@@ -256,7 +189,7 @@ impl System {
             attempts: 20,
             time: Duration::from_secs(20),
         };
-        Ok(Client::visitor(door, history, name)
+        Ok(Client::visitor(door, self.history.clone(), name)
             .with_session(session)
             .with_budget(budget))
     }
@@ -268,15 +201,23 @@ impl System {
             .await
     }
 
-    /// The ledger, as `booking` sums it up.
-    pub async fn ledger(&self) -> anyhow::Result<tests::client::internal::Ledger> {
-        Internal::at(&self.booking.internal)?.ledger().await
+    /// What is there in the end, with the bank's books where there is a bank.
+    pub async fn ending(&self) -> anyhow::Result<Ending> {
+        let bank = self.bank.as_ref();
+        let witnesses = Witnesses {
+            booking: Some(Internal::at(&self.booking.internal)?),
+            bank: bank
+                .map(|bank| Bank::at(&bank.public, BANK_KEY))
+                .transpose()?,
+        };
+        Ok(Ending::read(self.event_id, &[], &witnesses).await)
     }
 
-    /// The bank's books.
-    pub fn books(&self) -> anyhow::Result<Bank> {
-        let bank = self.bank.as_ref().context("no bank was asked for")?;
-        Bank::at(&bank.public, BANK_KEY)
+    /// What the checker of a promise says, by the promise's number.
+    pub async fn verdict(&self, number: u8) -> anyhow::Result<Verdict> {
+        let promise = PROMISES.iter().find(|promise| promise.number == number);
+        let promise = promise.context("no such promise")?;
+        Ok(promise.verdict(&self.history.records(), &self.ending().await?))
     }
 
     /// The address of the queue.
@@ -321,7 +262,7 @@ fn database_settings(scratch: &Scratch, folder: &Path) -> anyhow::Result<Vec<Set
     Ok(vec![
         ("DATABASE_HOST", host),
         ("DATABASE_PORT", port),
-        ("DATABASE_NAME", scratch.name.clone()),
+        ("DATABASE_NAME", scratch.name().to_owned()),
         ("DATABASE_USER", user),
         (
             "DATABASE_PASSWORD_FILE",

@@ -127,16 +127,7 @@ async fn a_refused_request_stores_nothing_so_its_key_may_succeed_later() -> anyh
 async fn a_scan_repeated_with_its_key_gets_the_first_answer() -> anyhow::Result<()> {
     let hall = Stack::ready().await?.hall(20, 1).await?;
     let order: Order = hall.order(0, cards::FINE).await?;
-    let ann = &hall.customers[0];
-    let bound = std::time::Duration::from_secs(20);
-    let code = crate::stack::eventually(bound, "the ticket is rendered", async || {
-        Ok(ann
-            .tickets(order.id)
-            .await?
-            .first()
-            .and_then(|ticket| ticket.code.clone()))
-    })
-    .await?;
+    let code = hall.ticket_code(0, order.id).await?;
     let door = &hall.organiser.client;
     let ask = tests::client::booking::scan(door.next_key(), &code);
     let first = door.insist(&ask).await?;

@@ -8,19 +8,25 @@
 //! over their own history.
 
 mod bad_input;
+mod bodies;
 mod cards;
+mod crowd;
 mod dashboards;
 mod dead_letters;
 mod expiry;
 mod fuzz;
+mod hall;
 mod keys;
 mod leader;
+mod logs;
 mod lost_answers;
+mod pauses;
 mod payments;
 mod proxy;
 mod purchase;
 mod queue_lost;
 mod races;
+mod sessions;
 mod stack;
 mod stops;
 mod stores;

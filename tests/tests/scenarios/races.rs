@@ -7,7 +7,7 @@ use tests::client::booking::Wanted;
 use tests::client::{Failure, OrderState};
 use tests::crowd::visit::cards;
 
-use crate::stack::{Stack, eventually};
+use crate::stack::Stack;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the test stack: make test"]
@@ -47,18 +47,7 @@ async fn a_cancellation_that_races_a_scan_at_the_door_never_wins_both() -> anyho
     let mut outcomes = Vec::new();
     for _ in 0..6 {
         let order = hall.order(0, cards::FINE).await?;
-        let code = eventually(
-            Duration::from_secs(20),
-            "the ticket is rendered",
-            async || {
-                Ok(ann
-                    .tickets(order.id)
-                    .await?
-                    .first()
-                    .and_then(|ticket| ticket.code.clone()))
-            },
-        )
-        .await?;
+        let code = hall.ticket_code(0, order.id).await?;
         let (scanned, cancelled) =
             tokio::join!(hall.organiser.client.scan(&code), ann.cancel(order.id));
         let refused = |failure: &Failure, problem: &str| failure.problem() == Some(problem);

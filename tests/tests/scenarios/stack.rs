@@ -1,25 +1,21 @@
-//! The test stack, and a hall in it for each scenario.
+//! The test stack, and what scenarios ask of it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use tests::checkers::{Ending, PROMISES, Verdict, Witnesses};
 use tests::client::bank::Bank;
-use tests::client::booking::Wanted;
 use tests::client::catalog::NewEvent;
-use tests::client::internal::{Audit, AuditOutbox, Internal};
-use tests::client::{Budget, Client, Door, Failure, Order, OrderState, WorkerStatus};
+use tests::client::internal::Internal;
+use tests::client::{Client, Door, Failure, WorkerStatus};
 use tests::crowd::{Organiser, organiser, run_id};
 use tests::faults::{Container, Project};
 use tests::history::History;
-use uuid::Uuid;
+
+pub use crate::hall::Hall;
 
 /// How long the stack may take to heal before a scenario.
 const HEAL_BOUND: Duration = Duration::from_secs(60);
-
-/// How long a scenario's orders may take to become final.
-const SETTLE_BOUND: Duration = Duration::from_secs(90);
 
 /// The running stack.
 #[derive(Clone, Debug)]
@@ -165,101 +161,6 @@ impl Stack {
     }
 }
 
-/// An event, its organiser and its customers; all write to one history.
-#[derive(Debug)]
-pub struct Hall {
-    pub stack: Stack,
-    pub event_id: Uuid,
-    pub organiser: Organiser,
-    pub customers: Vec<Client>,
-    pub history: Arc<History>,
-}
-
-impl Hall {
-    /// One seat, ordered with this card.
-    pub async fn order(&self, number: usize, card: &str) -> anyhow::Result<Order> {
-        let client = &self.customers[number];
-        let hold = client.hold(self.event_id, &Wanted::Best(1)).await?;
-        Ok(client.order(hold.id, card).await?)
-    }
-
-    /// Waits until an order is in this state.
-    pub async fn until(
-        &self,
-        number: usize,
-        order_id: Uuid,
-        state: OrderState,
-        bound: Duration,
-    ) -> anyhow::Result<Order> {
-        let what = format!("order {order_id} is {state:?}");
-        let client = self.customers[number].clone().with_budget(Budget::ONCE);
-        eventually(bound, &what, async || {
-            match client.read_order(order_id).await {
-                Ok(order) => Ok((order.state == state).then_some(order)),
-                Err(failure) if failure.may_pass() => Ok(None),
-                Err(failure) => Err(failure.into()),
-            }
-        })
-        .await
-    }
-
-    /// What `booking` has of the event.
-    pub async fn audit(&self) -> anyhow::Result<Audit> {
-        self.stack.booking.audit(self.event_id).await
-    }
-
-    /// The payment rows of an order, by number.
-    pub async fn payment_rows(&self, order_id: Uuid) -> anyhow::Result<Vec<AuditOutbox>> {
-        let mut rows = self.audit().await?.outbox;
-        rows.retain(|row| row.group_id == order_id && row.destination == "payments");
-        rows.sort_by_key(|row| row.sequence);
-        Ok(rows)
-    }
-
-    /// Waits until nothing moves any more, then checks every promise over the whole history.
-    pub async fn every_promise_held(&self) -> anyhow::Result<()> {
-        eventually(SETTLE_BOUND, "every order is final", async || {
-            let audit = self.audit().await?;
-            let orders = audit.orders.iter().all(|order| order.state.is_final());
-            let open = |row: &AuditOutbox| row.delivered_at.is_none() && row.dead_at.is_none();
-            Ok((orders && !audit.outbox.iter().any(open)).then_some(()))
-        })
-        .await?;
-        self.check(&PROMISES.map(|promise| promise.number)).await
-    }
-
-    /// Checks the promises with these numbers as things stand.
-    pub async fn check(&self, numbers: &[u8]) -> anyhow::Result<()> {
-        let witnesses = Witnesses {
-            booking: Some(self.stack.booking.clone()),
-            bank: Some(self.stack.bank.clone()),
-        };
-        let ending = Ending::read(self.event_id, &self.customers, &witnesses).await?;
-        let records = self.history.records();
-        let mut broken = String::new();
-        for promise in PROMISES
-            .iter()
-            .filter(|promise| numbers.contains(&promise.number))
-        {
-            match promise.verdict(&records, &ending) {
-                Verdict::Held => {}
-                Verdict::NotChecked(why) => bail!("{} was not checked: {why}", promise.says),
-                Verdict::Broken(violations) => {
-                    for violation in violations.iter().take(3) {
-                        let records = serde_json::to_string(&violation.offending)?;
-                        broken.push_str(&format!(
-                            "\n{}. {}: {}\n   {records}",
-                            promise.number, promise.says, violation.what
-                        ));
-                    }
-                }
-            }
-        }
-        ensure!(broken.is_empty(), "broken promises:{broken}");
-        Ok(())
-    }
-}
-
 /// Asks until there is an answer, at most `bound`. A failure to ask counts as not yet, and is told
 /// when the bound is over.
 pub async fn eventually<T>(
@@ -292,6 +193,16 @@ pub fn refusal<T: std::fmt::Debug>(done: Result<T, Failure>) -> anyhow::Result<(
             answer.problem().unwrap_or_default().to_owned(),
         )),
         other => bail!("not refused: {other:?}"),
+    }
+}
+
+/// Answered with an honest 503: unavailable, and when to come again.
+pub fn unavailable<T: std::fmt::Debug>(done: Result<T, Failure>) -> anyhow::Result<()> {
+    match done {
+        Err(Failure::Refused(answer)) if answer.status == 503 && answer.retry_after.is_some() => {
+            Ok(())
+        }
+        other => bail!("no 503 with Retry-After: {other:?}"),
     }
 }
 

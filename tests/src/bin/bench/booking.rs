@@ -2,58 +2,123 @@
 //! same Postgres, at equal concurrency. The workers stand still meanwhile, so that neither run
 //! pays for what follows an order.
 
-use std::sync::Arc;
+#[cfg(test)]
+mod statements;
+
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
+use chrono::{TimeDelta, Utc};
+use futures_util::future::try_join_all;
 use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
-use crate::stack::{Stack, docker};
-use crate::table::Row;
+use crate::stack::Stack;
+use crate::table::Rates;
 
 /// The statements of `place_hold` and `place_order`, in booking's order.
 const STATEMENTS: &str = include_str!("hold_and_order.sql");
-/// Connections of pgbench, and requests under way at booking.
+/// Connections of pgbench, and customers who buy at booking.
 const CONCURRENCY: usize = 8;
 /// Length of a run.
-const SECONDS: u64 = 8;
-/// Runs of each, in turns, so that neither has the quieter machine to itself.
-const TURNS: u32 = 2;
+const RUN: Duration = Duration::from_secs(5);
+/// Length of the run before each that is not counted.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// Runs of each, in turns, and each goes first in every other one.
+const TURNS: u32 = 3;
+/// Orders that the workers are left with afterwards.
+const LEFT: i64 = 500;
+/// How long they may take to settle them.
+const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 
 /// Measures both.
 ///
 /// # Errors
 /// A part did not answer as it should.
-pub async fn measure(stack: &Stack) -> anyhow::Result<Row> {
-    let workers = stack.stop_all_but(0, "worker").await?;
-    let booking = stack.containers(Some("booking")).await?;
-    let booking = stack
-        .address(booking.first().context("booking does not run")?)
-        .await?;
-    let (mut ours, mut theirs) = (0_f64, 0_f64);
-    for _ in 0..TURNS {
-        ours += buy(&booking, put_event(&booking).await?).await?;
-        theirs += pgbench(stack, put_event(&booking).await?).await?;
+pub async fn measure(stack: &Stack) -> anyhow::Result<Rates> {
+    let workers = stack.project.containers("worker").await?;
+    let stops = workers
+        .iter()
+        .map(|worker| worker.stop(Duration::from_secs(10)));
+    try_join_all(stops).await?;
+    let mut database = stack.database().await?;
+    let mut rates = Rates {
+        ours: 0.0,
+        theirs: 0.0,
+    };
+    for turn in 0..TURNS {
+        for ours in [turn % 2 == 0, turn % 2 == 1] {
+            tidy(&mut database).await?;
+            if ours {
+                purchases(stack, WARM_UP).await?;
+                rates.ours += purchases(stack, RUN).await? / f64::from(TURNS);
+            } else {
+                pgbench(stack, WARM_UP).await?;
+                rates.theirs += pgbench(stack, RUN).await? / f64::from(TURNS);
+            }
+        }
     }
-    stack.start(&workers).await?;
-    Ok(Row::ratio(
-        "hold + order asked of booking directly",
-        ours / f64::from(TURNS),
-        "pgbench -M prepared, the same statements",
-        theirs / f64::from(TURNS),
-        0.5,
-    ))
+    Ok(rates)
 }
 
-/// An event with seats enough for a run.
-pub async fn put_event(booking: &str) -> anyhow::Result<Uuid> {
+/// Leaves nothing to a run of what the run before it has to pay for.
+async fn tidy(database: &mut PgConnection) -> anyhow::Result<()> {
+    for statement in ["VACUUM (ANALYZE)", "CHECKPOINT"] {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut *database)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Forgets most of the orders that nobody settled, and waits until the workers have settled the
+/// rest: so that they and the bank have worked before memory is read again, and rest when it is.
+///
+/// # Errors
+/// They do not come to an end.
+pub async fn settle(stack: &Stack) -> anyhow::Result<()> {
+    stack.project.heal(crate::HEAL_BOUND).await?;
+    let mut database = stack.database().await?;
+    // The newest are booking's own: pgbench's ids begin with zeros.
+    sqlx::query(
+        "DELETE FROM outbox WHERE delivered_at IS NULL AND id NOT IN
+            (SELECT id FROM outbox WHERE delivered_at IS NULL ORDER BY id DESC LIMIT $1)",
+    )
+    .bind(LEFT)
+    .execute(&mut database)
+    .await?;
+    let deadline = Instant::now() + SETTLED_WITHIN;
+    loop {
+        let left: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM outbox WHERE delivered_at IS NULL AND dead_at IS NULL",
+        )
+        .fetch_one(&mut database)
+        .await?;
+        if left == 0 {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{left} rows are still to be delivered"
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// A new event of one section, at booking itself.
+///
+/// # Errors
+/// booking refused it.
+pub async fn put_event(booking: &str, rows: u32, seats_per_row: u32) -> anyhow::Result<Uuid> {
     let id = Uuid::now_v7();
     let seating = json!({
         "organiser_id": Uuid::now_v7(), "title": "Benchmark", "venue": "Hall", "currency": "EUR",
-        "starts_at": chrono::Utc::now() + chrono::TimeDelta::days(1),
+        "starts_at": Utc::now() + TimeDelta::days(1),
         "payout_account": "4242424242424242",
-        "sections": [{"name": "Stalls", "rows": 100, "seats_per_row": 200, "price_minor": 4500}],
+        "sections": [{
+            "name": "Stalls", "rows": rows, "seats_per_row": seats_per_row, "price_minor": 4500,
+        }],
     });
     tests::client::http_client()?
         .put(format!("http://{booking}:9000/internal/events/{id}"))
@@ -64,72 +129,109 @@ pub async fn put_event(booking: &str) -> anyhow::Result<Uuid> {
     Ok(id)
 }
 
+/// The largest hall there is.
+async fn put_hall(booking: &str) -> anyhow::Result<Uuid> {
+    put_event(booking, 100, 200).await
+}
+
+/// A customer who holds and orders at booking, past the door.
+#[derive(Clone, Debug)]
+pub struct Buyer {
+    http: reqwest::Client,
+    address: String,
+    customer: String,
+    event: Uuid,
+    seats: u32,
+}
+
+impl Buyer {
+    /// A customer who buys so many `seats` at a time.
+    ///
+    /// # Errors
+    /// The client cannot be made.
+    pub fn at(booking: &str, event: Uuid, seats: u32) -> anyhow::Result<Self> {
+        Ok(Self {
+            http: tests::client::http_client()?,
+            address: format!("http://{booking}:8080/api/booking"),
+            customer: Uuid::now_v7().to_string(),
+            event,
+            seats,
+        })
+    }
+
+    /// Holds the best seats and orders them.
+    ///
+    /// # Errors
+    /// booking refused.
+    pub async fn buy(&self) -> anyhow::Result<()> {
+        let hold = json!({"event_id": self.event, "best": {"count": self.seats}});
+        let hold = self.post("holds", &hold).await?;
+        let order = json!({"hold_id": hold["id"], "card": "4242424242424242"});
+        self.post("orders", &order).await?;
+        Ok(())
+    }
+
+    async fn post(&self, what: &str, body: &Value) -> anyhow::Result<Value> {
+        let answer = self
+            .http
+            .post(format!("{}/{what}", self.address))
+            .header("x-account-id", &self.customer)
+            .header("x-account-role", "customer")
+            .header("idempotency-key", Uuid::now_v7().to_string())
+            .json(body)
+            .send()
+            .await?
+            .error_for_status()?;
+        Ok(answer.json().await?)
+    }
+}
+
 /// Purchases a second through booking's HTTP door.
-async fn buy(booking: &str, event: Uuid) -> anyhow::Result<f64> {
-    let http = tests::client::http_client()?;
-    let address: Arc<str> = format!("http://{booking}:8080/api/booking").into();
+async fn purchases(stack: &Stack, length: Duration) -> anyhow::Result<f64> {
+    let booking = stack.address("booking").await?;
+    let event = put_hall(&booking).await?;
+    let first = Buyer::at(&booking, event, 2)?;
     let started = Instant::now();
-    let until = started + Duration::from_secs(SECONDS);
     let buyers = (0..CONCURRENCY).map(|_| {
-        let (http, address) = (http.clone(), address.clone());
+        let buyer = Buyer {
+            customer: Uuid::now_v7().to_string(),
+            ..first.clone()
+        };
         tokio::spawn(async move {
-            let customer = Uuid::now_v7().to_string();
             let mut bought = 0_u32;
-            while Instant::now() < until {
-                let hold = json!({"event_id": event, "best": {"count": 2}});
-                let hold = post(&http, format!("{address}/holds"), &customer, &hold).await?;
-                let order = json!({"hold_id": hold["id"], "card": "4242424242424242"});
-                post(&http, format!("{address}/orders"), &customer, &order).await?;
+            while started.elapsed() < length {
+                buyer.buy().await?;
                 bought += 1;
             }
             anyhow::Ok(bought)
         })
     });
     let mut bought = 0;
-    for buyer in futures_util::future::join_all(buyers).await {
-        bought += buyer??;
+    for buyer in try_join_all(buyers).await? {
+        bought += buyer?;
     }
     Ok(f64::from(bought) / started.elapsed().as_secs_f64())
 }
 
-pub async fn post(
-    http: &reqwest::Client,
-    url: String,
-    customer: &str,
-    body: &Value,
-) -> anyhow::Result<Value> {
-    let answer = http
-        .post(url)
-        .header("x-account-id", customer)
-        .header("x-account-role", "customer")
-        .header("idempotency-key", Uuid::now_v7().to_string())
-        .json(body)
-        .send()
-        .await?
-        .error_for_status()?;
-    Ok(answer.json().await?)
-}
-
 /// Purchases a second of pgbench. It reports the transactions of its script, which buys once.
-async fn pgbench(stack: &Stack, event: Uuid) -> anyhow::Result<f64> {
-    let postgres = stack.containers(Some("postgres")).await?;
-    let postgres = postgres.first().context("postgres does not run")?;
+async fn pgbench(stack: &Stack, length: Duration) -> anyhow::Result<f64> {
+    let event = put_hall(&stack.address("booking").await?).await?;
     let command = format!(
-        "cat > /tmp/hold_and_order.sql; \
+        "printf '%s' \"$0\" >/tmp/hold_and_order.sql && \
          PGPASSWORD=$(cat /run/secrets/postgres/booking_password) pgbench --no-vacuum \
-         --protocol=prepared --client={CONCURRENCY} --jobs=2 --time={SECONDS} \
+         --protocol=prepared --client={CONCURRENCY} --jobs=2 --time={} \
          --define=event={event} --file=/tmp/hold_and_order.sql \
-         --host=127.0.0.1 --username=booking booking"
+         --host=127.0.0.1 --username=booking booking",
+        length.as_secs()
     );
-    let printed = docker(
-        &["exec", "--interactive", postgres, "sh", "-c", &command],
-        STATEMENTS,
-    )
-    .await?;
+    let postgres = stack.project.one("postgres").await?;
+    let printed = postgres.run(&["sh", "-c", &command, STATEMENTS]).await?;
+    ensure!(printed.exit_code == 0, "pgbench: {}", printed.text);
     printed
+        .text
         .lines()
         .find_map(|line| line.strip_prefix("tps = "))
         .and_then(|rest| rest.split(' ').next())
         .and_then(|number| number.parse().ok())
-        .with_context(|| format!("pgbench printed no rate:\n{printed}"))
+        .with_context(|| format!("pgbench printed no rate: {}", printed.text))
 }

@@ -1,4 +1,4 @@
-//! One consumer with an empty handler against a bare loop of receive and delete, with the same
+//! One consumer with an empty handler against a bare loop of receive and delete, of the same
 //! concurrency on the same LocalStack.
 
 use std::sync::Arc;
@@ -6,102 +6,169 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use aws_sdk_sqs::Client;
+use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, QueueAttributeName};
 use queue::{Consumer, Options, Outcome, Outgoing, Queue};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::table::Row;
+use crate::table::Rates;
 
-/// Messages consumed in each of the two runs.
-const MESSAGES: usize = 3_000;
-/// Messages in hand at once, in both runs.
-const CONCURRENCY: usize = 10;
-/// Nothing here may take longer.
-const BOUND: Duration = Duration::from_secs(120);
+/// Messages consumed in each run.
+const MESSAGES: usize = 6_000;
+/// Messages consumed in the first run of each, which is not counted.
+const WARM_UP: usize = 1_000;
+/// Messages in hand at once.
+const CONCURRENCY: usize = 20;
+/// The most that SQS gives at once: there is a loop for each so many of the concurrency.
+const BATCH: usize = 10;
+/// Runs of each, in turns, and each goes first in every other one.
+const TURNS: usize = 4;
+/// How often it is looked whether all is done.
+const LOOK: Duration = Duration::from_millis(1);
 
-/// Consumes the same number of messages twice and compares.
-pub async fn measure(endpoint: &str) -> anyhow::Result<Row> {
-    let client = queue::client(endpoint);
-    let name: &'static str = Box::leak(format!("bench-{}", uuid::Uuid::now_v7()).into_boxed_str());
-    client
-        .create_queue()
-        .queue_name(name)
-        .send()
-        .await
-        .context("the queue could not be made")?;
-    let queue = Queue::new(client.clone(), name);
-    // Alternate, so that neither run has the quieter machine to itself.
-    let (mut bare, mut ours) = (0.0, 0.0);
-    for _ in 0..2 {
-        fill(&queue).await?;
-        bare += tokio::time::timeout(BOUND, receive_and_delete(&queue)).await??;
-        fill(&queue).await?;
-        ours += tokio::time::timeout(BOUND, consume(&queue)).await??;
-    }
-    let (bare, ours) = (bare / 2.0, ours / 2.0);
-    Ok(Row::ratio(
-        "messages consumed a second, one worker, empty handler",
-        ours,
-        "bare receive-and-delete loop",
-        bare,
-        0.9,
-    ))
+/// A kind of queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// In no order.
+    Standard,
+    /// In order within a group; here each message is a group.
+    Fifo,
 }
 
-async fn fill(queue: &Queue) -> anyhow::Result<()> {
-    let batch = (0..MESSAGES)
-        .map(|number| Outgoing {
-            id: number.to_string(),
-            body: number.to_string(),
-            group: None,
-            deduplication_id: None,
-        })
-        .collect();
-    for sent in queue.send(batch).await? {
+/// Consumes the same number of messages both ways and compares.
+///
+/// # Errors
+/// The queue did not answer as it should.
+pub async fn measure(kind: Kind) -> anyhow::Result<Rates> {
+    let client = queue::client(&crate::setting("SQS_ENDPOINT")?);
+    once(&client, kind, WARM_UP, true).await?;
+    once(&client, kind, WARM_UP, false).await?;
+    let mut rates = Rates {
+        ours: 0.0,
+        theirs: 0.0,
+    };
+    for turn in 0..TURNS {
+        for ours in [turn % 2 == 0, turn % 2 == 1] {
+            let rate = once(&client, kind, MESSAGES, ours).await? / TURNS as f64;
+            if ours {
+                rates.ours += rate;
+            } else {
+                rates.theirs += rate;
+            }
+        }
+    }
+    Ok(rates)
+}
+
+/// Messages a second, on a queue of their own: an emulator slows down with what a queue has seen.
+async fn once(client: &Client, kind: Kind, messages: usize, ours: bool) -> anyhow::Result<f64> {
+    let (queue, url) = filled(client, kind, messages).await?;
+    let took = if ours {
+        consume(queue, messages).await?
+    } else {
+        receive_and_delete(client, &url, messages).await?
+    };
+    client.delete_queue().queue_url(url).send().await?;
+    Ok(messages as f64 / took.as_secs_f64())
+}
+
+/// A new queue with all the messages on it.
+async fn filled(client: &Client, kind: Kind, messages: usize) -> anyhow::Result<(Queue, String)> {
+    let fifo = kind == Kind::Fifo;
+    let suffix = if fifo { ".fifo" } else { "" };
+    let name = format!("bench-{}{suffix}", uuid::Uuid::now_v7());
+    let name: &'static str = Box::leak(name.into_boxed_str());
+    let mut make = client.create_queue().queue_name(name);
+    if fifo {
+        make = make.attributes(QueueAttributeName::FifoQueue, "true");
+    }
+    let made = make.send().await.context("the queue could not be made")?;
+    let url = made.queue_url.context("a queue without a URL")?;
+    let queue = Queue::new(client.clone(), name);
+    let batch = (0..messages).map(|number| {
+        let id = number.to_string();
+        let group = fifo.then(|| id.clone());
+        Outgoing {
+            body: id.clone(),
+            id,
+            deduplication_id: group.clone(),
+            group,
+        }
+    });
+    for sent in queue.send(batch.collect()).await? {
         sent.result.map_err(|error| anyhow::anyhow!(error))?;
     }
-    Ok(())
+    Ok((queue, url))
 }
 
-/// Messages a second of the obvious alternative.
-async fn receive_and_delete(queue: &Queue) -> anyhow::Result<f64> {
-    let started = Instant::now();
-    let mut done = 0;
-    while done < MESSAGES {
-        let received = queue
-            .receive(10, Duration::from_secs(30), Duration::from_secs(1))
-            .await?;
-        done += received.len();
-        let receipts = received
-            .into_iter()
-            .map(|message| message.receipt)
-            .collect();
-        queue.delete(receipts).await?;
-    }
-    Ok(MESSAGES as f64 / started.elapsed().as_secs_f64())
-}
-
-/// Messages a second of our consumer.
-async fn consume(queue: &Queue) -> anyhow::Result<f64> {
-    let started = Instant::now();
-    let stop = CancellationToken::new();
-    let done = Arc::new(AtomicUsize::new(0));
+/// How long our consumer takes to handle and delete all.
+async fn consume(queue: Queue, messages: usize) -> anyhow::Result<Duration> {
     let options = Options {
         concurrency: CONCURRENCY,
         visibility: Duration::from_secs(30),
         wait: Duration::from_secs(1),
         retry_after: |_| Duration::from_secs(1),
     };
-    let counted = stop.clone();
-    Consumer::new(queue.clone(), options)
-        .run(stop, move |_: u64, _| {
-            let (done, stop) = (done.clone(), counted.clone());
-            async move {
-                if done.fetch_add(1, Ordering::Relaxed) + 1 == MESSAGES {
-                    stop.cancel();
+    let stop = CancellationToken::new();
+    let done = Arc::new(AtomicUsize::new(0));
+    let counted = done.clone();
+    let started = Instant::now();
+    let running = Consumer::new(queue.clone(), options).run(stop.clone(), move |_: u64, _| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        async { Outcome::Done }
+    });
+    let running = tokio::spawn(running);
+    while done.load(Ordering::Relaxed) < messages {
+        tokio::time::sleep(LOOK).await;
+    }
+    // Deleted, too, as after the bare loop.
+    while queue.counts().await?.in_flight > 0 {
+        tokio::time::sleep(LOOK).await;
+    }
+    let took = started.elapsed();
+    // The stop waits for the long poll that is under way, which is nobody's cost.
+    stop.cancel();
+    running.await?;
+    Ok(took)
+}
+
+/// How long the obvious alternative takes, written with nothing but the SDK.
+async fn receive_and_delete(
+    client: &Client,
+    url: &str,
+    messages: usize,
+) -> anyhow::Result<Duration> {
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut loops = JoinSet::new();
+    let started = Instant::now();
+    for _ in 0..CONCURRENCY / BATCH {
+        let (client, url, done) = (client.clone(), url.to_owned(), done.clone());
+        loops.spawn(async move {
+            while done.load(Ordering::Relaxed) < messages {
+                let receive = client
+                    .receive_message()
+                    .queue_url(&url)
+                    .max_number_of_messages(BATCH as i32);
+                let received = receive.send().await?.messages.unwrap_or_default();
+                let entries = received.iter().enumerate().map(|(index, message)| {
+                    DeleteMessageBatchRequestEntry::builder()
+                        .id(index.to_string())
+                        .receipt_handle(message.receipt_handle().unwrap_or_default())
+                        .build()
+                });
+                let entries = entries.collect::<Result<Vec<_>, _>>()?;
+                if !entries.is_empty() {
+                    let delete = client.delete_message_batch().queue_url(&url);
+                    delete.set_entries(Some(entries)).send().await?;
                 }
-                Outcome::Done
+                done.fetch_add(received.len(), Ordering::Relaxed);
             }
-        })
-        .await;
-    Ok(MESSAGES as f64 / started.elapsed().as_secs_f64())
+            anyhow::Ok(())
+        });
+    }
+    while let Some(ended) = loops.join_next().await {
+        ended??;
+    }
+    Ok(started.elapsed())
 }

@@ -1,123 +1,187 @@
 //! Leader killed, and leader stopped, until the next leader's first effect.
 //!
-//! An effect is seen in booking's database: an outbox row whose token is newer than that of the
-//! leader that went. An order is placed before each fault, so that there is always something to do.
+//! An effect is an outbox row that was sent under a token newer than that of the leader that went.
+//! Orders are placed all the while, for one that the leaving leader still sends shows nothing. The
+//! clock that counts is the machine's: this process takes the time of the fault, and the database
+//! that of the effect.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use serde_json::json;
-use sqlx::{Connection, PgConnection};
+use ::tests::client::Client;
+use ::tests::faults::Container;
+use ::tests::history::History;
+use anyhow::{Context, ensure};
+use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::stack::{Stack, docker};
-use crate::table::Row;
+use crate::booking::{Buyer, put_event};
+use crate::stack::Stack;
+use crate::table::Measured;
 
 /// How often each.
 const TIMES: usize = 10;
-/// The default lease, in seconds.
+/// The lease, in seconds, of a stack that was told no other.
 const LEASE: f64 = 5.0;
 /// Longer than any failover may take.
 const BOUND: Duration = Duration::from_secs(30);
+/// How long a stop may take until it becomes a kill.
+const STOP_BOUND: Duration = Duration::from_secs(10);
+/// The pause between orders.
+const BETWEEN_ORDERS: Duration = Duration::from_millis(100);
+/// For how long the same leader must have been seen before it is made to go.
+const STEADY: Duration = Duration::from_secs(1);
 
-/// Measures both kinds.
+/// What happens to the leader.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// SIGKILL.
+    Killed,
+    /// SIGTERM, which lets it resign.
+    Stopped,
+}
+
+impl Fault {
+    /// What is measured, and the most seconds that are good.
+    #[must_use]
+    pub fn question(self) -> (&'static str, f64) {
+        match self {
+            Self::Killed => (
+                "leader killed, to the next leader's first effect",
+                lease() + 2.0,
+            ),
+            Self::Stopped => (
+                "leader stopped (SIGTERM), to the next leader's first effect",
+                1.0,
+            ),
+        }
+    }
+}
+
+fn lease() -> f64 {
+    let told = crate::setting("LEASE_SECONDS").ok();
+    told.and_then(|told| told.parse().ok()).unwrap_or(LEASE)
+}
+
+/// The longest of [`TIMES`] failovers.
 ///
 /// # Errors
-/// A part did not answer as it should.
-pub async fn measure(stack: &Stack) -> anyhow::Result<Vec<Row>> {
-    let mut killed = Vec::new();
-    let mut stopped = Vec::new();
+/// A part did not answer as it should; what was measured until then is named.
+pub async fn measure(stack: &Stack, fault: Fault) -> anyhow::Result<Measured> {
+    let mut seconds = Vec::new();
     for _ in 0..TIMES {
-        killed.push(once(stack, &["kill"]).await?);
-        stopped.push(once(stack, &["stop"]).await?);
+        let once = once(stack, fault).await;
+        seconds.push(once.with_context(|| format!("after {seconds:.2?} s"))?);
     }
-    Ok(vec![
-        row(
-            "leader killed to the next leader's first effect",
-            killed,
-            LEASE + 2.0,
-        ),
-        row(
-            "leader stopped (SIGTERM) to the next leader's first effect",
-            stopped,
-            1.0,
-        ),
-    ])
-}
-
-fn row(what: &str, mut seconds: Vec<f64>, bound: f64) -> Row {
     seconds.sort_by(f64::total_cmp);
-    let median = seconds.get(seconds.len() / 2).copied().unwrap_or_default();
-    let longest = seconds.last().copied().unwrap_or(f64::INFINITY);
-    let note = format!("longest of {TIMES}; median {median:.2} s");
-    Row::at_most(what, longest, "s", bound, &note)
+    let (longest, median) = (seconds[TIMES - 1], median(&seconds));
+    Ok(Measured {
+        value: longest,
+        note: format!("the longest of {TIMES}; the median is {median:.2} s"),
+    })
 }
 
-async fn once(stack: &Stack, fault: &[&str]) -> anyhow::Result<f64> {
-    let url = crate::setting("DATABASE_URL")?;
-    let (server, _) = url
-        .rsplit_once('/')
-        .context("DATABASE_URL names no database")?;
-    let mut database = PgConnection::connect(&format!("{server}/booking")).await?;
-    let (token, leader): (i64, String) = sqlx::query_as("SELECT token, holder FROM leader_fence")
-        .fetch_one(&mut database)
-        .await?;
-    let containers = stack.containers(Some("worker")).await?;
-    let leader = containers
-        .iter()
-        .find(|container| leader.len() >= 12 && container.starts_with(&leader[..12]))
-        .with_context(|| format!("no container is the leader {leader}"))?;
-    let booking = stack.containers(Some("booking")).await?;
-    let booking = stack
-        .address(booking.first().context("booking does not run")?)
-        .await?;
-    let hold = place_hold(&booking).await?;
+/// Of sorted values.
+fn median(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
+    } else {
+        sorted[middle]
+    }
+}
 
-    let arguments: Vec<&str> = fault.iter().copied().chain([leader.as_str()]).collect();
-    let started = Instant::now();
-    let gone = docker(&arguments, "");
-    let seen = async {
-        // The order comes after the fault has begun: the former leader cannot have sent it.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        place_order(&booking, hold).await?;
-        loop {
-            let newest: Option<i64> = sqlx::query_scalar("SELECT max(fence_token) FROM outbox")
-                .fetch_one(&mut database)
-                .await?;
-            if newest.is_some_and(|newest| newest > token) {
-                return anyhow::Ok(started.elapsed().as_secs_f64());
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+async fn once(stack: &Stack, fault: Fault) -> anyhow::Result<f64> {
+    stack.project.heal(crate::HEAL_BOUND).await?;
+    let mut database = stack.database().await?;
+    let booking = stack.address("booking").await?;
+    // A seat for each order that fits into the bound, with some to spare.
+    let event = put_event(&booking, 20, 20).await?;
+    let buyer = Buyer::at(&booking, event, 1)?;
+    let (leader, token) = steady_leader(stack, &mut database).await?;
+
+    let since = Utc::now();
+    let goes = async {
+        match fault {
+            Fault::Killed => leader.kill().await,
+            Fault::Stopped => leader.stop(STOP_BOUND).await,
         }
     };
-    let (gone, seen) = tokio::join!(gone, tokio::time::timeout(BOUND, seen));
+    let next = next_effect(&buyer, &mut database, token);
+    let (gone, next) = tokio::join!(goes, next);
     gone?;
-    stack.start(&[leader.clone()]).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    seen?
+    let took = next? - since;
+    let took = took.to_std().context("an effect before the fault")?;
+    Ok(took.as_secs_f64())
 }
 
-/// A customer with a hold at booking.
-struct Held {
-    customer: Uuid,
-    hold: Uuid,
+/// The leader, once all say the same for a while.
+async fn steady_leader(
+    stack: &Stack,
+    database: &mut PgConnection,
+) -> anyhow::Result<(Container, i64)> {
+    let name = format!("bench-{}", Uuid::now_v7());
+    let visitor = Client::visitor(stack.door.clone(), Arc::new(History::passing(|_| {})), name);
+    let deadline = Instant::now() + BOUND;
+    let mut seen: Option<(String, i64)> = None;
+    let mut since = Instant::now();
+    loop {
+        // Each time another worker answers.
+        let status = visitor.worker_status().await?;
+        let leader = status.leader.map(|leader| (leader.name, leader.token));
+        let minted: i64 = sqlx::query_scalar("SELECT token FROM leader_fence")
+            .fetch_one(&mut *database)
+            .await?;
+        let leader = leader.filter(|(_, token)| *token == minted);
+        if leader != seen {
+            (seen, since) = (leader, Instant::now());
+        }
+        if let Some((name, token)) = &seen
+            && since.elapsed() >= STEADY
+        {
+            return Ok((stack.project.with_host_name(name).await?, *token));
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "no leader for long enough: {seen:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
-async fn place_hold(booking: &str) -> anyhow::Result<Held> {
-    let event = crate::booking::put_event(booking).await?;
-    let customer = Uuid::now_v7();
-    let http = tests::client::http_client()?;
-    let body = json!({"event_id": event, "best": {"count": 1}});
-    let url = format!("http://{booking}:8080/api/booking/holds");
-    let hold = crate::booking::post(&http, url, &customer.to_string(), &body).await?;
-    let hold = hold["id"].as_str().context("a hold has an id")?.parse()?;
-    Ok(Held { customer, hold })
+/// When the first row was sent under a token newer than `token`.
+async fn next_effect(
+    buyer: &Buyer,
+    database: &mut PgConnection,
+    token: i64,
+) -> anyhow::Result<DateTime<Utc>> {
+    let deadline = Instant::now() + BOUND;
+    loop {
+        let bought = buyer.buy().await;
+        let first: Option<DateTime<Utc>> =
+            sqlx::query_scalar("SELECT min(sent_at) FROM outbox WHERE fence_token > $1")
+                .bind(token)
+                .fetch_one(&mut *database)
+                .await?;
+        if let Some(first) = first {
+            return Ok(first);
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "no effect of another leader within {BOUND:?}; the last purchase: {bought:?}"
+        );
+        tokio::time::sleep(BETWEEN_ORDERS).await;
+    }
 }
 
-async fn place_order(booking: &str, held: Held) -> anyhow::Result<()> {
-    let http = tests::client::http_client()?;
-    let body = json!({"hold_id": held.hold, "card": "4242424242424242"});
-    let url = format!("http://{booking}:8080/api/booking/orders");
-    crate::booking::post(&http, url, &held.customer.to_string(), &body).await?;
-    Ok(())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        assert!((median(&[1.0, 2.0, 9.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(&[1.0, 2.0, 3.0, 9.0]) - 2.5).abs() < f64::EPSILON);
+    }
 }

@@ -1,29 +1,41 @@
 //! `make bench`: speed as ratios against the obvious alternative in the same run, and size.
 //!
-//! Runs in the toolbox, joined to a stack of its own. Prints the table; exits 1 where a bound was
-//! not kept.
+//! Runs in the toolbox, joined to a stack of its own. Prints the table; exits with 1 where a bound
+//! was not kept. A part that fails is a line of the table that says why. Words name the parts to
+//! measure, all where there are none: `size failover consumer catalog booking deployment`.
 
 mod booking;
 mod catalog;
 mod consumer;
+mod deployment;
 mod failover;
 mod size;
 mod stack;
 mod table;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 
+use crate::consumer::Kind;
+use crate::failover::Fault;
 use crate::stack::Stack;
-use crate::table::Table;
+use crate::table::{Row, Table};
+
+/// How long the stack may take to be well again before a part.
+pub const HEAL_BOUND: Duration = Duration::from_secs(90);
+
+/// No part may take longer.
+const PART_BOUND: Duration = Duration::from_secs(15 * 60);
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match measure().await {
+    let parts: Vec<String> = std::env::args().skip(1).collect();
+    match Box::pin(measure(&parts)).await {
         Ok(table) => {
-            println!("{table}");
-            ExitCode::from(u8::from(table.0.iter().any(|row| !row.held)))
+            print!("{table}");
+            ExitCode::from(u8::from(!table.held()))
         }
         Err(error) => {
             eprintln!("bench: {error:#}");
@@ -32,26 +44,79 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Everything, least disturbing first.
-async fn measure() -> anyhow::Result<Table> {
-    let stack = Stack::from_environment()?;
-    let mut table = Table::default();
-    table.0.extend(size::measure(&stack).await.context("size")?);
-    table.0.push(
-        consumer::measure(&setting("SQS_ENDPOINT")?)
-            .await
-            .context("consumer")?,
-    );
-    table
-        .0
-        .push(catalog::measure(&stack).await.context("catalog")?);
-    table
-        .0
-        .push(booking::measure(&stack).await.context("booking")?);
-    table
-        .0
-        .extend(failover::measure(&stack).await.context("failover")?);
-    Ok(table)
+/// Everything that is asked for. What leaves nothing behind comes first, booking and its backlog
+/// last.
+async fn measure(parts: &[String]) -> anyhow::Result<Table> {
+    let stack = Stack::from_environment().await?;
+    let asked = |part: &str| parts.is_empty() || parts.iter().any(|one| one == part);
+    let mut rows = Vec::new();
+
+    let at_first = match asked("size") {
+        true => Some(on(&stack, "size", size::read(&stack)).await),
+        false => None,
+    };
+    if asked("failover") {
+        for fault in [Fault::Killed, Fault::Stopped] {
+            let (what, most) = fault.question();
+            let longest = on(&stack, what, failover::measure(&stack, fault)).await;
+            rows.push(Row::at_most(what, most, "s", longest));
+        }
+    }
+    if asked("consumer") {
+        for (kind, what) in [
+            (Kind::Standard, "messages consumed a second, one worker"),
+            (Kind::Fifo, "the same from a FIFO queue"),
+        ] {
+            let rates = on(&stack, what, consumer::measure(kind)).await;
+            let alternative = "bare loop of receive and delete";
+            rows.push(Row::ratio(what, alternative, 0.9, rates));
+        }
+    }
+    if asked("catalog") {
+        let what = "a cached catalog read through Nginx";
+        let rates = on(&stack, what, catalog::measure(&stack)).await;
+        let alternative = "bare handler behind the same Nginx";
+        rows.push(Row::ratio(what, alternative, 0.6, rates));
+    }
+    if asked("booking") {
+        let what = "hold and order, asked of `booking`";
+        let rates = on(&stack, what, booking::measure(&stack)).await;
+        let alternative = "pgbench, the same statements";
+        rows.push(Row::ratio(what, alternative, 0.5, rates));
+    }
+    if let Some(at_first) = at_first {
+        let again = async {
+            if asked("booking") {
+                booking::settle(&stack).await?;
+            }
+            size::read(&stack).await
+        };
+        let in_the_end = on(&stack, "size, again", again).await;
+        rows.extend(size::rows(&stack, at_first, in_the_end).await);
+    }
+    if asked("deployment") {
+        rows.extend(deployment::rows());
+    }
+    Ok(Table(rows))
+}
+
+/// Measures a part, on a stack that is well, within a bound.
+async fn on<T>(
+    stack: &Stack,
+    part: &str,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    eprintln!("bench: {part}");
+    let work = async {
+        stack.project.heal(HEAL_BOUND).await?;
+        work.await
+    };
+    let done = tokio::time::timeout(PART_BOUND, Box::pin(work)).await;
+    let done = done.with_context(|| format!("not done within {PART_BOUND:?}"))?;
+    if let Err(error) = &done {
+        eprintln!("bench: {part}: {error:#}");
+    }
+    done
 }
 
 /// A setting that the toolbox gives.

@@ -1,123 +1,135 @@
-//! The stack that is measured, through the engine's own client.
-
-use std::process::Stdio;
-use std::time::Duration;
+//! The stack that is measured, and this process's own place in its network.
 
 use anyhow::Context;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use bollard::Docker;
+use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
+use bollard::query_parameters::StatsOptionsBuilder;
+use futures_util::StreamExt;
+use sqlx::{Connection, PgConnection};
+use tests::client::Door;
+use tests::faults::{Container, Project};
 
-/// No command may take longer.
-const BOUND: Duration = Duration::from_secs(180);
+/// How long the engine may take to answer, in seconds.
+const ENGINE_TIMEOUT: u64 = 30;
 
 /// A compose project.
 #[derive(Debug)]
 pub struct Stack {
-    project: String,
+    /// Its containers.
+    pub project: Project,
+    /// Nginx.
+    pub door: Door,
+    engine: Docker,
 }
 
 impl Stack {
-    /// The project named by `BOXOFFICE_PROJECT`.
+    /// The project named by `BOXOFFICE_PROJECT`, with its door at `BOXOFFICE_DOOR`.
     ///
     /// # Errors
-    /// The setting is missing.
-    pub fn from_environment() -> anyhow::Result<Self> {
+    /// A setting is missing, or the engine does not answer.
+    pub async fn from_environment() -> anyhow::Result<Self> {
+        let engine = Docker::connect_with_unix(
+            "/var/run/docker.sock",
+            ENGINE_TIMEOUT,
+            bollard::API_DEFAULT_VERSION,
+        )?;
         Ok(Self {
-            project: crate::setting("BOXOFFICE_PROJECT")?,
+            project: Project::named(&crate::setting("BOXOFFICE_PROJECT")?).await?,
+            door: Door::at(&crate::setting("BOXOFFICE_DOOR")?)?,
+            engine: engine.negotiate_version().await?,
         })
     }
 
-    /// The project's name.
-    pub fn project(&self) -> &str {
-        &self.project
-    }
-
-    /// Ids of a service's running containers; of all services where none is named.
+    /// The address of the first container of a service.
     ///
     /// # Errors
-    /// The engine does not answer.
-    pub async fn containers(&self, service: Option<&str>) -> anyhow::Result<Vec<String>> {
-        let project = format!("label=com.docker.compose.project={}", self.project);
-        let mut arguments = vec!["ps", "--quiet", "--no-trunc", "--filter", &project];
-        let service = service.map(|name| format!("label=com.docker.compose.service={name}"));
-        if let Some(service) = &service {
-            arguments.extend(["--filter", service]);
-        }
-        let ids = docker(&arguments, "").await?;
-        Ok(ids.lines().map(str::to_owned).collect())
+    /// It does not run.
+    pub async fn address(&self, service: &str) -> anyhow::Result<String> {
+        let container = self.project.one(service).await?;
+        let address = container.state().await?.address;
+        address.with_context(|| format!("{} does not run", container.name()))
     }
 
-    /// The address of a container in the stack's network.
+    /// A connection to `booking`'s database, as its superuser.
     ///
     /// # Errors
-    /// The engine does not answer.
-    pub async fn address(&self, container: &str) -> anyhow::Result<String> {
-        let network = format!(
-            "{{{{(index .NetworkSettings.Networks \"{}_default\").IPAddress}}}}",
-            self.project
-        );
-        docker(&["inspect", "--format", &network, container], "").await
+    /// The database does not answer.
+    pub async fn database(&self) -> anyhow::Result<PgConnection> {
+        let url = crate::setting("DATABASE_URL")?;
+        let (server, _) = url
+            .rsplit_once('/')
+            .context("DATABASE_URL names no database")?;
+        Ok(PgConnection::connect(&format!("{server}/booking")).await?)
     }
 
-    /// Stops all containers of a service but `keep` of them; gives the stopped ones.
+    /// Memory of a container in bytes, file cache left out.
+    ///
+    /// What the engine's own client shows leaves out the inactive part of the cache alone. Shared
+    /// memory is no file cache and counts.
     ///
     /// # Errors
-    /// The engine does not answer.
-    pub async fn stop_all_but(&self, keep: usize, service: &str) -> anyhow::Result<Vec<String>> {
-        let stopped: Vec<_> = self
-            .containers(Some(service))
-            .await?
-            .into_iter()
-            .skip(keep)
-            .collect();
-        for container in &stopped {
-            docker(&["stop", container], "").await?;
-        }
-        Ok(stopped)
+    /// The engine does not answer, or does not say.
+    pub async fn memory(&self, container: &Container) -> anyhow::Result<f64> {
+        let once = StatsOptionsBuilder::new()
+            .stream(false)
+            .one_shot(true)
+            .build();
+        let mut answers = Box::pin(self.engine.stats(container.host_name(), Some(once)));
+        let stats = answers
+            .next()
+            .await
+            .context("the engine counts nothing")??;
+        let memory = stats.memory_stats.unwrap_or_default();
+        let counts = memory.stats.unwrap_or_default();
+        // By the names of the first version of control groups, whose plain counts leave out what is
+        // below the container's own group, or of the second.
+        let count = |name: &str| {
+            let whole = counts.get(&format!("total_{name}"));
+            whole.or_else(|| counts.get(name)).copied()
+        };
+        let cached = count("active_file")
+            .zip(count("inactive_file"))
+            .map(|(active, inactive)| active + inactive);
+        let (used, cached) = memory
+            .usage
+            .zip(cached)
+            .with_context(|| format!("the engine does not count {}", container.name()))?;
+        Ok(used.saturating_sub(cached) as f64)
     }
 
-    /// Starts containers again.
+    /// Size of an image in bytes, base included.
     ///
     /// # Errors
-    /// The engine does not answer.
-    pub async fn start(&self, containers: &[String]) -> anyhow::Result<()> {
-        for container in containers {
-            docker(&["start", container], "").await?;
-        }
-        Ok(())
+    /// There is no such image.
+    pub async fn image_size(&self, image: &str) -> anyhow::Result<f64> {
+        let inspected = self.engine.inspect_image(image).await?;
+        Ok(inspected.size.context("an image without a size")? as f64)
     }
-}
 
-/// Runs the engine's client with `input` and gives what it printed, trimmed.
-///
-/// # Errors
-/// It failed, with what it said, or took longer than the bound.
-pub async fn docker(arguments: &[&str], input: &str) -> anyhow::Result<String> {
-    run("docker", arguments, input).await
-}
-
-/// Runs a program of the toolbox; see [`docker`].
-///
-/// # Errors
-/// As for [`docker`].
-pub async fn run(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<String> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .with_context(|| format!("{program} could not be started"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).await?;
+    /// Leaves the stack's network and joins it again, also under the name of a service.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub async fn rejoin_as(&self, service: Option<&str>) -> anyhow::Result<()> {
+        let network = self.project.network().await?;
+        let own = std::fs::read_to_string("/etc/hostname")?;
+        let own = own.trim();
+        let leave = NetworkDisconnectRequest {
+            container: own.to_owned(),
+            force: Some(true),
+        };
+        let join = NetworkConnectRequest {
+            container: own.to_owned(),
+            endpoint_config: Some(EndpointSettings {
+                aliases: service.map(|service| vec![service.to_owned()]),
+                ..Default::default()
+            }),
+        };
+        // Not there any more is as good as left.
+        let left = self.engine.disconnect_network(&network, leave).await;
+        self.engine
+            .connect_network(&network, join)
+            .await
+            .with_context(|| format!("not in {network} again, which was left: {left:?}"))
     }
-    let output = tokio::time::timeout(BOUND, child.wait_with_output()).await??;
-    anyhow::ensure!(
-        output.status.success(),
-        "{program} {}: {}",
-        arguments.join(" "),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

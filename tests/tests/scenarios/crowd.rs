@@ -1,0 +1,40 @@
+//! `make crowd`, as people type it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use tests::checkers::PROMISES;
+use tokio::process::Command;
+
+use crate::stack::Stack;
+
+/// How long it may take: the customers' time, the bound in which all has to settle, and some.
+const BOUND: Duration = Duration::from_secs(260);
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn make_crowd_checks_every_promise_and_ends_with_0() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let crowd = Command::new("make")
+        .arg("crowd")
+        .args(["CUSTOMERS=50", "SEATS=40", "SECONDS=15", "SEED=7"])
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .env("COMPOSE_PROJECT_NAME", stack.project.name())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(BOUND, crowd)
+        .await
+        .with_context(|| format!("it took longer than {BOUND:?}"))?
+        .context("make is not there")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let complained = String::from_utf8_lossy(&output.stderr);
+    println!("{said}");
+    ensure!(output.status.success(), "{said}{complained}");
+    for promise in PROMISES {
+        let line = format!("{}. {:<42} held", promise.number, promise.says);
+        ensure!(said.contains(&line), "no line `{line}` in\n{said}");
+    }
+    ensure!(!said.contains("seats sold: 0"), "nobody bought:\n{said}");
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! The parts paused, not killed: they still take connections, and never answer. Whoever asks has
+//! to give up by himself, and is bounded all the same.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use tests::client::{Budget, Client, Failure, OrderState};
+use tests::crowd::visit::cards;
+use uuid::Uuid;
+
+use crate::stack::{Stack, eventually, unavailable};
+
+/// How long a part stays paused while it is asked for.
+const PAUSE: Duration = Duration::from_secs(4);
+
+/// How long one answer may take: the door's time-outs for the check of a session and for a read,
+/// each on one replica after the other.
+const ANSWER_BOUND: Duration = Duration::from_secs(8);
+
+/// Reads of each service that has replicas.
+const READS: [&str; 3] = ["catalog", "identity", "booking"];
+
+async fn read(client: &Client, service: &str, event_id: Uuid) -> Result<(), Failure> {
+    match service {
+        "catalog" => client.event(event_id).await.map(drop),
+        "identity" => client.me().await.map(drop),
+        _ => client.availability(event_id).await.map(drop),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_paused_replica_costs_time_and_no_read_that_one_retry_does_not_repair()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(40, 1).await?;
+    let once = hall.customers[0].clone().with_budget(Budget::ONCE);
+    for service in READS {
+        let replica = stack.project.one(service).await?;
+        let took = replica
+            .paused(async || {
+                let began = Instant::now();
+                let (mut reads, mut failed, mut slowest) = (0, 0, Duration::ZERO);
+                while began.elapsed() < PAUSE {
+                    for asked_of in READS {
+                        reads += 1;
+                        let asked = Instant::now();
+                        let done = read(&once, asked_of, hall.event_id).await;
+                        slowest = slowest.max(asked.elapsed());
+                        if let Err(failure) = done {
+                            println!("{service} is paused: {asked_of}: {failure}");
+                            failed += 1;
+                            read(&once, asked_of, hall.event_id).await?;
+                        }
+                    }
+                }
+                println!("{service} is paused: {failed} of {reads} reads failed, {slowest:?}");
+                ensure!(slowest < ANSWER_BOUND, "a read took {slowest:?}");
+                // A write that was handed to it is given up by the door, and repeated by its key.
+                hall.purchase_within(0, Duration::from_secs(40)).await
+            })
+            .await?;
+        println!("{service} is paused: a purchase took {took:?}");
+        let took = hall.purchase_within(0, Duration::from_secs(10)).await?;
+        println!("{service} is awake: a purchase took {took:?}");
+    }
+    // What the paused replica found when it woke had been done by another meanwhile.
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn while_the_sessions_store_is_paused_nobody_is_let_in_and_everybody_may_look()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let once = hall.customers[0].clone().with_budget(Budget::ONCE);
+    let redis = stack.project.one("redis").await?;
+    redis
+        .paused(async || {
+            let began = Instant::now();
+            unavailable(once.me().await)?;
+            unavailable(once.orders(None).await)?;
+            println!("without sessions: {:?} for two refusals", began.elapsed());
+            ensure!(began.elapsed() < ANSWER_BOUND, "{:?}", began.elapsed());
+            let began = Instant::now();
+            once.event(hall.event_id).await?;
+            once.seat_map(hall.event_id).await?;
+            once.availability(hall.event_id).await?;
+            ensure!(
+                began.elapsed() < Duration::from_secs(3),
+                "looking took {:?}",
+                began.elapsed()
+            );
+            Ok(())
+        })
+        .await?;
+    let took = hall.purchase_within(0, Duration::from_secs(10)).await?;
+    println!("redis is awake: a purchase took {took:?}");
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_paused_cache_costs_a_moment_and_no_read() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let once = hall.customers[0].clone().with_budget(Budget::ONCE);
+    let cache = stack.project.one("cache").await?;
+    cache
+        .paused(async || {
+            for _ in 0..10 {
+                let began = Instant::now();
+                once.event(hall.event_id).await?;
+                once.events_in("Salzburg", 5).await?;
+                once.seat_map(hall.event_id).await?;
+                ensure!(
+                    began.elapsed() < Duration::from_secs(2),
+                    "three reads took {:?}",
+                    began.elapsed()
+                );
+            }
+            hall.purchase_within(0, Duration::from_secs(5)).await
+        })
+        .await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn orders_wait_for_a_paused_bank_and_are_paid_once_each_when_it_wakes() -> anyhow::Result<()>
+{
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let bank = stack.project.one("bank").await?;
+    let orders = bank
+        .paused(async || {
+            let mut orders = Vec::new();
+            for _ in 0..4 {
+                orders.push(hall.order(0, cards::FINE).await?.id);
+            }
+            tokio::time::sleep(PAUSE).await;
+            for id in &orders {
+                let order = hall.customers[0].read_order(*id).await?;
+                ensure!(order.state == OrderState::Pending, "{order:?}");
+            }
+            Ok(orders)
+        })
+        .await?;
+    let back = Instant::now();
+    for id in &orders {
+        hall.until(0, *id, OrderState::Paid, Duration::from_secs(10))
+            .await?;
+    }
+    println!(
+        "the bank is awake: all were paid after {:?}",
+        back.elapsed()
+    );
+    for id in orders {
+        let movements = stack.bank.movements_for(id).await?;
+        ensure!(movements.len() == 1, "{movements:?}");
+    }
+    eventually(Duration::from_secs(30), "the bank is well", async || {
+        Ok(bank.state().await?.is_well().then_some(()))
+    })
+    .await?;
+    hall.every_promise_held().await
+}
