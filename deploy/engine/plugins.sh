@@ -14,8 +14,17 @@ plugins=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins
 say() { printf 'engine: %s\n' "$*"; }
 fail() { printf 'engine: %s\n' "$*" >&2; exit 1; }
 
+# `include` came with Compose 2.20.
+compose_is_new_enough() {
+    version=$(docker compose version --short 2>/dev/null) || return 1
+    version=${version#v}
+    major=${version%%.*}
+    rest=${version#*.}
+    [ "$major" -gt 2 ] || { [ "$major" -eq 2 ] && [ "${rest%%.*}" -ge 20 ]; }
+}
+
 missing=
-docker compose version >/dev/null 2>&1 || missing="$missing docker-compose"
+compose_is_new_enough || missing="$missing docker-compose"
 docker buildx version >/dev/null 2>&1 || missing="$missing docker-buildx"
 [ -n "$missing" ] || exit 0
 command -v apt-get >/dev/null 2>&1 \
@@ -46,10 +55,11 @@ case "${ID:-}" in
 ubuntu)
     [ "$(id -u)" = 0 ] || fail "missing:$missing. Install docker-compose-v2 and docker-buildx."
     say "installing the packages docker-compose-v2 and docker-buildx"
+    apt-get update -qq >/dev/null 2>&1 || true
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker-compose-v2 docker-buildx >/dev/null
     ;;
 debian) unpack_from_trixie ;;
 *) fail "missing:$missing. Install the Compose v2 and buildx plugins of Docker." ;;
 esac
-docker compose version >/dev/null 2>&1 || fail "Compose v2 is still missing"
+compose_is_new_enough || fail "Compose is still missing or older than 2.20"
 docker buildx version >/dev/null 2>&1 || fail "buildx is still missing"

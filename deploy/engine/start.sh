@@ -15,7 +15,15 @@ start_bound=60
 say() { printf 'engine: %s\n' "$*"; }
 fail() { printf 'engine: %s\n' "$*" >&2; exit 1; }
 
-answers() { timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+# With a bound where the system can set one; macOS has no `timeout`.
+bounded() { if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$@"; fi; }
+
+answers() { bounded docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# An engine is there, but not for this user.
+forbidden() {
+    [ -z "${DOCKER_HOST:-}" ] && [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]
+}
 
 # Whether the process with the id kept in file $1 is a program called $2.
 runs() {
@@ -32,8 +40,14 @@ install_engine() {
     say "no container engine on this machine: installing the package docker.io (with containerd, runc and iptables)"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq >/dev/null 2>&1 || true
-    apt-get install -y -qq --no-install-recommends docker.io iptables </dev/null >"$state/install.log" 2>&1 \
+    client=
+    # From Debian 13 on the client is a package of its own.
+    ! apt-cache show docker-cli >/dev/null 2>&1 || client=docker-cli
+    # shellcheck disable=SC2086
+    apt-get install -y -qq --no-install-recommends docker.io $client iptables ca-certificates \
+        </dev/null >"$state/install.log" 2>&1 \
         || { tail -n 20 "$state/install.log" >&2; fail "the engine could not be installed"; }
+    command -v docker >/dev/null 2>&1 || fail "the engine was installed, its client was not"
 }
 
 # An engine that was killed leaves its pid files behind. They name processes
@@ -75,6 +89,7 @@ start_engine() {
 
 mkdir -p "$state"
 if ! answers; then
+    ! forbidden || fail "an engine runs here, and this user may not use it: permission denied on /var/run/docker.sock"
     command -v docker >/dev/null 2>&1 && command -v dockerd >/dev/null 2>&1 || install_engine
     answers || start_engine
 fi

@@ -73,4 +73,4 @@ give booking 10003 ticket_public_key "$public"
 
 chown 10011:10011 /volumes/redis
 chown 1000:1000 /volumes/dynamodb
-echo '{"level":"info","message":"passwords and keys are in place"}'
+echo '{"level":"info","service.name":"secrets","message":"passwords and keys are in place"}'

@@ -13,7 +13,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 env=$root/.env
 state=$root/.state/images
-probe_bound=15
+# An old client builds with BuildKit only when it is told to.
+export DOCKER_BUILDKIT=1
+probe_bound=30
+pull_bound=300
+grafana=$(sed -n 's/.*GRAFANA_IMAGE:-\([^}]*\)}.*/\1/p' "$here/../grafana/on.yml")
 begin='# --- images: written by `make images`'
 end='# --- images: end'
 
@@ -63,7 +67,7 @@ build() { # <part> <version> <inputs> <inputs of the base>
     image=boxoffice/standin-$1:$2
     started=$(date +%s)
     if [ "$1" = debian ]; then
-        "$here/base.sh" "$image" "$3" >"$state/$1.log" 2>&1
+        "$here/base.sh" "$image" "$3" 2>"$state/$1.log"
     else
         # The builder may remember what a name meant to another build that is
         # still under way; a name that carries the inputs means one thing only.
@@ -88,23 +92,36 @@ if [ "${1:-}" = forget ]; then
 fi
 
 mkdir -p "$state"
-registry_answers() {
-    timeout "$probe_bound" docker manifest inspect debian:trixie-slim >/dev/null 2>&1
+# With a bound where the system can set one; macOS has no `timeout`.
+bounded() { # <seconds> <command …>
+    command -v timeout >/dev/null 2>&1 || shift
+    case "$1" in docker) "$@" ;; *) timeout "$@" ;; esac
 }
+# The engine is asked, not its client: it may have a mirror or a proxy.
+registry_answers() { bounded "$probe_bound" docker pull --quiet debian:trixie-slim >/dev/null 2>&1; }
+grafana_answers() { bounded "$pull_bound" docker pull --quiet "$grafana" >/dev/null 2>&1; }
+grafana_left_out() { say "Grafana comes as an official image only, and it cannot be pulled here: it is left out (GRAFANA=off), everything else runs"; }
 
 case "$(block)" in
-*"registry answers"*) exit 0 ;;
+*"the registry answers"*)
+    case "$(block)" in *GRAFANA=off*) grafana_left_out ;; esac
+    exit 0
+    ;;
 *"no registry"*) ;;
 *)
     if registry_answers; then
-        echo "# the registry answers: official images are used" | write_block
         say "an image registry answers: using the official images"
+        {
+            echo "# the registry answers: official images are used"
+            grafana_answers || echo "GRAFANA=off"
+        } | write_block
+        case "$(block)" in *GRAFANA=off*) grafana_left_out ;; esac
         exit 0
     fi
     say "no image registry answers: building stand-ins of the same releases from packages (a few minutes, once)"
-    say "Grafana comes as an official image only: it is left out (GRAFANA=off), everything else runs"
     ;;
 esac
+grafana_left_out
 
 base=$(base_inputs)
 current boxoffice/standin-debian:trixie "$base" || build debian trixie "$base" "$base"

@@ -23,7 +23,16 @@ project=boxoffice-$name
 export BOXOFFICE_PORT=${TEST_PORT:-$port} BOXOFFICE_SUBNET=${TEST_SUBNET:-$subnet}
 export BACKGROUND_CROWD=${BACKGROUND_CROWD:-$crowd}
 export HOLD_SECONDS=${HOLD_SECONDS:-20} SETTLEMENT_SECONDS=${SETTLEMENT_SECONDS:-10}
-[ "$name" != bench ] || export DOOR_REQUESTS_PER_SECOND=${DOOR_REQUESTS_PER_SECOND:-1000000}
+# Named here with their defaults, so that what stands in the user's .env is not
+# taken for this stack.
+export LEASE_SECONDS=${LEASE_SECONDS:-5} SWEEP_SECONDS=${SWEEP_SECONDS:-1}
+export VISIBILITY_SECONDS=${VISIBILITY_SECONDS:-10} RESEND_SECONDS=${RESEND_SECONDS:-10}
+export EVENT_KEEP_HOURS=${EVENT_KEEP_HOURS:-24} LOG=${LOG:-info}
+export DOOR_SIGN_INS_PER_SECOND=${DOOR_SIGN_INS_PER_SECOND:-200} DOOR_CONNECTIONS=${DOOR_CONNECTIONS:-1024}
+case "$name" in
+bench) export DOOR_REQUESTS_PER_SECOND=${DOOR_REQUESTS_PER_SECOND:-1000000} ;;
+*) export DOOR_REQUESTS_PER_SECOND=${DOOR_REQUESTS_PER_SECOND:-2000} ;;
+esac
 
 compose() { docker compose --project-name "$project" "$@"; }
 down() { compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1; }

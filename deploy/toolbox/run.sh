@@ -13,6 +13,8 @@ root=$(cd "$here/../.." && pwd)
 project=$1
 shift
 
+# An old client builds with BuildKit only when it is told to.
+export DOCKER_BUILDKIT=1
 image=boxoffice/toolbox
 rust=$(sed -n 's/^RUST_IMAGE=//p' "$root/.env" 2>/dev/null || true)
 docker build --quiet --tag "$image" ${rust:+--build-arg "RUST_IMAGE=$rust"} \
@@ -48,8 +50,9 @@ exec docker run --rm --init --interactive $terminal \
     --volume boxoffice-registry:/usr/local/cargo/registry --volume boxoffice-target:/target \
     --volume boxoffice-npm:/root/.npm \
     --env BOXOFFICE_PORT --env BOXOFFICE_SUBNET --env BACKGROUND_CROWD \
-    --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env LEASE_SECONDS \
-    --env VISIBILITY_SECONDS --env RESEND_SECONDS --env DOOR_REQUESTS_PER_SECOND \
+    --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env LEASE_SECONDS --env SWEEP_SECONDS \
+    --env VISIBILITY_SECONDS --env RESEND_SECONDS --env EVENT_KEEP_HOURS \
+    --env DOOR_REQUESTS_PER_SECOND --env DOOR_SIGN_INS_PER_SECOND --env DOOR_CONNECTIONS \
     --env RUST_BACKTRACE=1 --env CARGO_TERM_COLOR \
     --env PAGE --env PROPTEST_CASES --env FUZZ_EXAMPLES \
     "$@"

@@ -52,7 +52,8 @@ FROM orders, unnest(ARRAY['bank', 'organiser']) AS account WHERE state = 'paid';
 
 INSERT INTO settlements (id, event_id, period, amount_minor, currency, account, state, fence_token)
 SELECT pg_temp.id('settlement', event * 1000 + period), pg_temp.id('event', event), period, 9000,
-    'EUR', '4242424242424242', CASE WHEN period = 20 AND event < 5 THEN 'due' ELSE 'paid' END, 1
+    'EUR', '4242424242424242', CASE WHEN period = 20 AND event < 5 THEN 'due'
+    WHEN period > 17 AND event = 5 THEN 'refused' ELSE 'paid' END, 1
 FROM generate_series(1, 100) AS event, generate_series(1, 20) AS period;
 
 INSERT INTO outbox (id, destination, group_id, sequence, kind, sends, sent_at, delivered_at)
