@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use messages::outbox::{Kind, Pointer, VERSION};
-use outbox::delivery;
+use outbox::delivery::{self, Row};
 use queue::Outcome;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -118,12 +118,20 @@ impl Payments {
                 return Ok(Settled::Stale);
             }
         };
+        match self.take(row, pointer.traceparent.as_deref()).await {
+            // The look holds no lock: another delivery may have settled the row since.
+            Err(failure @ Failure::Inconsistent(_)) => {
+                let still = delivery::look(&self.pool, row.id).await?;
+                still.map_or(Ok(Settled::Stale), |_| Err(failure))
+            }
+            settled => settled,
+        }
+    }
+
+    async fn take(&self, row: Row, traceparent: Option<&str>) -> Result<Settled, Failure> {
         let order = Order::read(&self.pool, row.group).await?;
         match row.kind {
-            Kind::Charge => {
-                self.charge(row, &order, pointer.traceparent.as_deref())
-                    .await
-            }
+            Kind::Charge => self.charge(row, &order, traceparent).await,
             Kind::Refund => self.refund(row, &order).await,
             Kind::RenderTickets => Err(Failure::Inconsistent("tickets on the payments queue")),
         }
