@@ -17,10 +17,14 @@ step 'dashboards against the published types' toolbox - sh -c \
 step 'images of our own parts' docker compose build --quiet
 
 own_stack test
-step 'stack' deploy/test/stack.sh up test
+# Whatever compiles does so while nothing else runs, and always the whole
+# workspace, so that what is compiled for one step serves the next.
+step 'a Postgres to check queries on' deploy/test/stack.sh up test postgres
 step 'clippy, and each query against the migrated databases' \
     deploy/test/stack.sh run test deploy/test/queries.sh check
-# Always the whole workspace, so that what is compiled for one step serves the next.
+step 'programs of the tests' deploy/test/stack.sh run test \
+    cargo test --workspace --locked --quiet --no-run
+step 'stack' deploy/test/stack.sh up test
 step 'tests of each crate and service' deploy/test/stack.sh run test \
     cargo test --workspace --locked --quiet
 scenarios() {

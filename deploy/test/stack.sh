@@ -2,7 +2,7 @@
 # A stack of its own for tests and benchmarks: own project, port, subnet and
 # volumes, so that one which a user has up is never touched.
 #
-#   stack.sh up <name>      starts it from nothing and waits until it would sell
+#   stack.sh up <name> …    starts it from nothing, or the parts that are named, and waits until it would sell
 #   stack.sh run <name> …   runs a command in the toolbox, joined to it
 #   stack.sh logs <name>    prints the end of every container's log
 #   stack.sh down <name>    takes it down, volumes included
@@ -39,8 +39,9 @@ down() { compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1; }
 
 case "$action" in
 up)
+    shift 2
     down || true
-    compose up --detach --no-build --wait --wait-timeout "${WAIT_SECONDS:-180}" >"$root/.state/$name-up.log" 2>&1 || {
+    compose up --detach --no-build --wait --wait-timeout "${WAIT_SECONDS:-180}" "$@" >"$root/.state/$name-up.log" 2>&1 || {
         tail -n 20 "$root/.state/$name-up.log"
         compose ps --all --format 'table {{.Service}}\t{{.Status}}'
         exit 1
