@@ -2,8 +2,23 @@
 
 use axum::Router;
 use utoipa::PartialSchema;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ComponentsBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
+
+/// The beginning of a service's document whose routes may name the security scheme `session`: the
+/// bearer token that `identity` gives.
+#[must_use]
+pub fn with_sessions<S>() -> OpenApiRouter<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let components = ComponentsBuilder::new()
+        .security_scheme("session", SecurityScheme::Http(token))
+        .build();
+    OpenApiRouter::with_openapi(OpenApiBuilder::new().components(Some(components)).build())
+}
 
 /// Splits a service's documented routes into a plain router that also serves
 /// `/api/<name>/openapi.json` and, for people, `/api/<name>/docs/`.
@@ -20,6 +35,10 @@ where
     title.clone_into(&mut api.info.title);
     api.info.description = Some(description.to_owned());
     env!("CARGO_PKG_VERSION").clone_into(&mut api.info.version);
+    let license = LicenseBuilder::new().name(env!("CARGO_PKG_LICENSE"));
+    api.info.license = Some(license.build());
+    // Else it is that of whoever wrote the generator.
+    api.info.contact = None;
     // The answers that routes share name it, and do not bring it along.
     let components = api.components.get_or_insert_default();
     components
@@ -57,6 +76,11 @@ mod tests {
         let document = String::from_utf8(document.to_vec()).unwrap();
         assert!(
             document.contains("\"schemas\":{\"Problem\":{"),
+            "{document}"
+        );
+        assert!(!document.contains("\"contact\""), "{document}");
+        assert!(
+            document.contains("\"license\":{\"name\":\"MIT OR Apache-2.0\"}"),
             "{document}"
         );
     }

@@ -158,7 +158,7 @@ fn write_history(report: &Report, file: Option<PathBuf>) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {name}"))
 }
 
-/// A bar on standard error, which shows itself on terminals only.
+/// A bar on standard error where that is a terminal, else a line a stage.
 struct Bar(ProgressBar);
 
 impl Bar {
@@ -171,6 +171,9 @@ impl Bar {
 
 impl Progress for Bar {
     fn stage(&self, name: &str, steps: u64) {
+        if self.0.is_hidden() {
+            eprintln!("{name}");
+        }
         let template = if steps == 0 {
             "{spinner} {prefix} {msg}"
         } else {

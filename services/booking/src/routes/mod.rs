@@ -21,7 +21,7 @@ const DESCRIPTION: &str = "Hold seats, order them, cancel, and let people in at 
 
 /// Routes for the world, behind Nginx.
 pub fn public(app: App) -> Router {
-    let routes = OpenApiRouter::new()
+    let routes = service::openapi::with_sessions()
         .routes(routes!(events::list_seats::list_seats))
         .routes(routes!(events::availability::availability))
         .routes(routes!(events::list_settlements::list_settlements))
@@ -78,9 +78,11 @@ mod tests {
                 operations += 1;
                 let mut expected = vec!["400", "408", "409", "413", "414", "429", "431", "503"];
                 let open = ["/availability", "/seats"];
-                if !open.iter().any(|end| path.ends_with(end)) {
+                let needs_session = !open.iter().any(|end| path.ends_with(end));
+                if needs_session {
                     expected.push("401");
                 }
+                assert_eq!(operation["security"].is_array(), needs_session, "{path}");
                 if path.contains('{') {
                     expected.push("404");
                 }

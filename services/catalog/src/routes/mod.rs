@@ -18,8 +18,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use problem::Problem;
 use serde::Serialize;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -39,12 +37,7 @@ pub(crate) fn public(catalog: Arc<Catalog>) -> Router {
 }
 
 fn routes() -> OpenApiRouter<Arc<Catalog>> {
-    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    let components = ComponentsBuilder::new()
-        .security_scheme("session", SecurityScheme::Http(token))
-        .build();
-    let api = OpenApiBuilder::new().components(Some(components)).build();
-    OpenApiRouter::with_openapi(api)
+    service::openapi::with_sessions()
         .routes(routes!(
             list_events::list_events,
             create_event::create_event

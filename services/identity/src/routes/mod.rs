@@ -8,8 +8,6 @@ mod sign_out;
 
 use axum::Router;
 use axum::routing::get;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -26,11 +24,7 @@ pub(crate) fn public(identity: Identity) -> Router {
 }
 
 fn routes() -> OpenApiRouter<Identity> {
-    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
-    let components = ComponentsBuilder::new()
-        .security_scheme("session", SecurityScheme::Http(token))
-        .build();
-    OpenApiRouter::with_openapi(OpenApiBuilder::new().components(Some(components)).build())
+    service::openapi::with_sessions()
         .routes(routes!(create_account::create))
         .routes(routes!(read_account::read))
         .routes(routes!(sign_in::sign_in))

@@ -2,7 +2,8 @@
 //!
 //! A dead row is redriven by clearing the dead marks of its whole group: the relay sends its lowest
 //! row at once, and the leader deletes the old letter. A letter that points at no row is moved back
-//! to its queue as it is. The settings are those of the process, from the environment.
+//! to its queue as it is. Rows are listed, shown and redriven while the queue is away, too: what is
+//! dead stands in the database. The settings are those of the process, from the environment.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -116,8 +117,13 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
                 for row in dead::list(&mut database, Some(one), MOST).await? {
                     text.push_str(&line(&row));
                 }
-                for letter in strays(one).list(None).await? {
-                    text.push_str(&stray_line(one, &letter));
+                match strays(one).list(None).await {
+                    Ok(letters) => {
+                        letters
+                            .iter()
+                            .for_each(|letter| text.push_str(&stray_line(one, letter)));
+                    }
+                    Err(error) => eprintln!("without the unreadable letters: {error:#}"),
                 }
             }
             Ok(if text.is_empty() {
@@ -128,14 +134,13 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
         }
         Action::Show { destination, id } => {
             let rows = rows(&mut database, destination, Some(id)).await?;
-            let strays = strays(destination).list(Some(id)).await?;
-            anyhow::ensure!(
-                !rows.is_empty() || !strays.is_empty(),
-                "no dead letter {id}"
-            );
-            let rows = rows.iter().map(|row| format!("{row:#?}\n"));
-            let strays = strays.iter().map(|letter| format!("{letter:#?}\n"));
-            Ok(rows.chain(strays).collect())
+            if !rows.is_empty() {
+                return Ok(rows.iter().map(|row| format!("{row:#?}\n")).collect());
+            }
+            let letters = strays(destination).list(Some(id)).await?;
+            anyhow::ensure!(!letters.is_empty(), "no dead letter {id}");
+            let letters = letters.iter().map(|letter| format!("{letter:#?}\n"));
+            Ok(letters.collect())
         }
         Action::Redrive {
             destination, id, ..
@@ -144,8 +149,19 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
             for row in rows(&mut database, destination, id).await? {
                 redriven += dead::redrive(&mut database, row.id).await?;
             }
-            let moved = strays(destination).redrive(id).await?;
-            anyhow::ensure!(redriven + moved > 0 || id.is_none(), "no such dead letter");
+            // An id of a row or of an order is none of a message.
+            let moved = if id.is_some() && redriven > 0 {
+                0
+            } else {
+                let moved = strays(destination).redrive(id).await;
+                moved.with_context(|| format!("{redriven} rows were redriven, then this"))?
+            };
+            if let Some(id) = id {
+                anyhow::ensure!(
+                    redriven + moved > 0,
+                    "no dead letter {id} (any more: it may have been redriven)"
+                );
+            }
             Ok(format!(
                 "redriven: {redriven} rows, {moved} unreadable letters\n"
             ))

@@ -29,7 +29,7 @@ pub fn public(app: App) -> Router {
     let routes = OpenApiRouter::new().routes(routes!(status::status));
     service::openapi::documented(
         "worker",
-        "Boxoffice worker",
+        "Worker",
         "The back office of booking: who leads it, and how its tasks run.",
         routes,
     )

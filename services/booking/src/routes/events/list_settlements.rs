@@ -62,6 +62,7 @@ pub struct Settlements {
     path = "/api/booking/events/{event_id}/settlements",
     tag = "events",
     params(("event_id" = Uuid, Path, description = "The event")),
+    security(("session" = [])),
     responses(
         answers::Read,
         (status = 200, description = "Its payouts", body = Settlements),

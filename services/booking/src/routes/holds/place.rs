@@ -39,6 +39,7 @@ const TRIES: u32 = 3;
     tag = "holds",
     params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     request_body = PlaceHold,
+    security(("session" = [])),
     responses(
         answers::Write,
         (status = 201, description = "The seats are held", body = Hold,

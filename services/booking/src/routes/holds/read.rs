@@ -20,6 +20,7 @@ use crate::seats::PricedSeat;
     path = "/api/booking/holds/{id}",
     tag = "holds",
     params(("id" = Uuid, Path, description = "The hold")),
+    security(("session" = [])),
     responses(
         answers::Read,
         (status = 200, description = "The hold", body = Hold),

@@ -21,6 +21,7 @@ use crate::routes::answers;
     path = "/api/booking/holds/{id}",
     tag = "holds",
     params(("id" = Uuid, Path, description = "The hold")),
+    security(("session" = [])),
     responses(
         answers::Read,
         (status = 204, description = "The hold is over"),

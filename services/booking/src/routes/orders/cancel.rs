@@ -37,6 +37,7 @@ use crate::trace_context::TraceContext;
         ("id" = Uuid, Path, description = "The order"),
         ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
     ),
+    security(("session" = [])),
     responses(
         answers::Act,
         (status = 202, description = "The cancellation is accepted", body = Order,

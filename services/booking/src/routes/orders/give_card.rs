@@ -42,6 +42,7 @@ pub struct GiveCard {
         ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
     ),
     request_body = GiveCard,
+    security(("session" = [])),
     responses(
         answers::Write,
         (status = 202, description = "The payment is tried again", body = Order,

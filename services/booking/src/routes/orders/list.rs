@@ -44,6 +44,7 @@ pub struct Orders {
     path = "/api/booking/orders",
     tag = "orders",
     params(Page),
+    security(("session" = [])),
     responses(
         answers::Read,
         (status = 200, description = "A page of orders", body = Orders),

@@ -56,6 +56,7 @@ pub struct Tickets {
     path = "/api/booking/orders/{id}/tickets",
     tag = "orders",
     params(("id" = Uuid, Path, description = "The order")),
+    security(("session" = [])),
     responses(
         answers::Read,
         (status = 200, description = "Its tickets", body = Tickets),

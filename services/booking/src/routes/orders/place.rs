@@ -49,6 +49,7 @@ pub struct PlaceOrder {
     tag = "orders",
     params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     request_body = PlaceOrder,
+    security(("session" = [])),
     responses(
         answers::Write,
         (status = 202, description = "The order is accepted", body = Order,

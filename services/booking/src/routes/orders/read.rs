@@ -18,6 +18,7 @@ use crate::routes::answers;
     path = "/api/booking/orders/{id}",
     tag = "orders",
     params(("id" = Uuid, Path, description = "The order")),
+    security(("session" = [])),
     responses(
         answers::Read,
         (status = 200, description = "The order", body = Order),

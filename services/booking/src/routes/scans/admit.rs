@@ -66,6 +66,7 @@ pub struct Scanned {
     tag = "door",
     params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
     request_body = Scan,
+    security(("session" = [])),
     responses(
         answers::Write,
         (status = 200, description = "Let them in", body = Scanned),

@@ -19,6 +19,7 @@ use crate::routes::answers;
     path = "/api/booking/tickets/{id}/pdf",
     tag = "tickets",
     params(("id" = Uuid, Path, description = "The ticket")),
+    security(("session" = [])),
     responses(
         answers::Read,
         (status = 200, description = "The ticket", body = Vec<u8>, content_type = "application/pdf"),
