@@ -1,8 +1,8 @@
 //! The key itself: 1 to 64 visible ASCII characters, chosen by the client.
 
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use problem::Problem;
 
 /// Name of the header.
@@ -33,6 +33,27 @@ impl Key {
         }
     }
 
+    /// The key of a request with these headers.
+    ///
+    /// # Errors
+    /// 400 where there is none, 422 where there are several or it is not well-formed.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut values = headers.get_all(HEADER).iter();
+        let Some(value) = values.next() else {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "idempotency-key-missing",
+                "Idempotency-Key is missing",
+                "a request that creates something carries an Idempotency-Key, so that it can be repeated safely",
+            )
+            .field("Idempotency-Key"));
+        };
+        if values.next().is_some() {
+            return Err(Problem::invalid("Idempotency-Key", "there is one key"));
+        }
+        Self::parse(value.to_str().unwrap_or_default())
+    }
+
     /// The key as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -44,22 +65,25 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(HEADER) else {
-            return Err(Problem::new(
-                StatusCode::BAD_REQUEST,
-                "idempotency-key-missing",
-                "Idempotency-Key is missing",
-                "a request that creates something carries an Idempotency-Key, so that it can be repeated safely",
-            )
-            .field("Idempotency-Key"));
-        };
-        Self::parse(value.to_str().unwrap_or_default())
+        Self::of(&parts.headers)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_has_one_key() {
+        for (keys, status) in [(0, Some(400)), (1, None), (2, Some(422))] {
+            let mut headers = HeaderMap::new();
+            for key in 0..keys {
+                headers.append(HEADER, key.into());
+            }
+            let refused = Key::of(&headers).err();
+            assert_eq!(refused.map(|problem| problem.status().as_u16()), status);
+        }
+    }
 
     #[test]
     fn keys_are_visible_ascii_of_limited_length() {

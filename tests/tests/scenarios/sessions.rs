@@ -117,3 +117,24 @@ async fn headers_that_say_who_somebody_is_are_not_believed() -> anyhow::Result<(
     }
     hall.every_promise_held().await
 }
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn what_is_wrong_with_a_request_is_not_taken_for_a_failed_check_of_its_session()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let token = &hall.customers[0].session().context("no session")?.token;
+    let mut ask = stack
+        .door
+        .http()
+        .get(format!("{}/api/booking/orders", stack.door.address()))
+        .bearer_auth(token);
+    // More than a service takes.
+    for number in 0..120 {
+        ask = ask.header(format!("x-{number}"), "b");
+    }
+    let status = ask.send().await?.status();
+    ensure!(status == 431, "a request with 120 headers: {status}");
+    Ok(())
+}
