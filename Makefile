@@ -20,7 +20,7 @@ help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 up: images ## start everything, and wait until a ticket could be bought
-	@echo "Building the services: some ten minutes the first time on two cores, seconds after that."
+	@echo "Building the services: ten to thirty minutes the first time on two cores, seconds after that."
 	@if [ -t 1 ]; then $(COMPOSE) build; else $(COMPOSE) build --quiet; fi
 	@$(COMPOSE) up --detach --wait --wait-timeout 300
 	@echo
