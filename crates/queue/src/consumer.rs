@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -35,8 +34,6 @@ pub struct Delivery {
     pub message_id: String,
     /// The group, on a FIFO queue.
     pub group: Option<String>,
-    /// When it was sent.
-    pub sent_at: Option<DateTime<Utc>>,
 }
 
 /// What a handler says about a message.

@@ -147,7 +147,6 @@ impl<H> Work<H> {
             receive_count: message.receive_count,
             message_id: message.message_id.clone(),
             group: message.group.clone(),
-            sent_at: message.sent_at,
         };
         let span = tracing::info_span!(
             "message",

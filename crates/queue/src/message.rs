@@ -1,7 +1,6 @@
 //! Messages as they go onto a queue and come off it.
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use chrono::{DateTime, Utc};
 
 /// A message to send.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +46,6 @@ pub struct Received {
     pub group: Option<String>,
     /// SQS's id of the message, the same at each delivery.
     pub message_id: String,
-    /// When it was sent.
-    pub sent_at: Option<DateTime<Utc>>,
 }
 
 impl Received {
@@ -63,13 +60,9 @@ impl Received {
         let receive_count = attribute(MessageSystemAttributeName::ApproximateReceiveCount)
             .and_then(|text| text.parse().ok())
             .unwrap_or(1);
-        let sent_at = attribute(MessageSystemAttributeName::SentTimestamp)
-            .and_then(|text| text.parse().ok())
-            .and_then(DateTime::from_timestamp_millis);
         let group = attribute(MessageSystemAttributeName::MessageGroupId).cloned();
         Some(Self {
             receive_count,
-            sent_at,
             group,
             body: message.body.unwrap_or_default(),
             receipt: message.receipt_handle?,

@@ -147,7 +147,6 @@ impl Queue {
                         MessageSystemAttributeName::ApproximateReceiveCount,
                     )
                     .message_system_attribute_names(MessageSystemAttributeName::MessageGroupId)
-                    .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
                     .send()
             })
             .await?;

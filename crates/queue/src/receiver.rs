@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -98,9 +99,10 @@ impl Receiver {
             match self.receive(free.num_permits()).await {
                 Some(Ok(messages)) => {
                     pause.reset();
-                    for lane in self.hold(&hand, messages, free) {
-                        lanes.spawn(work.clone().run(lane));
-                    }
+                    // One task for all that came together: a task a message would wake a thread
+                    // for each.
+                    let together = self.hold(&hand, messages, free).into_iter();
+                    lanes.spawn(join_all(together.map(|lane| work.clone().run(lane))));
                 }
                 Some(Err(error)) => {
                     metrics::RECEIVE_ERRORS

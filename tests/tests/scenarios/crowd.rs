@@ -12,6 +12,14 @@ use crate::stack::Stack;
 /// How long it may take: the customers' time, the bound in which all has to settle, and some.
 const BOUND: Duration = Duration::from_secs(260);
 
+/// What a crowd does, one after another.
+const STAGES: [&str; 4] = [
+    "50 customers sign up",
+    "50 customers want 40 seats",
+    "waiting until every order is final",
+    "checking the promises",
+];
+
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
 async fn make_crowd_checks_every_promise_and_ends_with_0() -> anyhow::Result<()> {
@@ -36,5 +44,9 @@ async fn make_crowd_checks_every_promise_and_ends_with_0() -> anyhow::Result<()>
         ensure!(said.contains(&line), "no line `{line}` in\n{said}");
     }
     ensure!(!said.contains("seats sold: 0"), "nobody bought:\n{said}");
+    // Where there is no terminal for a bar, each stage has a line.
+    for stage in STAGES {
+        ensure!(complained.contains(stage), "no `{stage}` in\n{complained}");
+    }
     Ok(())
 }

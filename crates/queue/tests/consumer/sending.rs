@@ -25,8 +25,6 @@ async fn more_than_ten_are_sent_and_received_with_what_belongs_to_them() {
         assert_eq!(message.receive_count, 1);
         assert_eq!(message.group.as_deref(), Some("7"));
         assert!(!message.message_id.is_empty());
-        let age = chrono::Utc::now() - message.sent_at.expect("it says when it was sent");
-        assert!(age.num_seconds().abs() < 60, "{age}");
     }
     let receipts = received.into_iter().map(|message| message.receipt);
     let refused = stand.queue.delete(receipts.collect()).await.unwrap();

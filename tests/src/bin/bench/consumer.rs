@@ -9,13 +9,14 @@ use anyhow::Context;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, QueueAttributeName};
 use queue::{Consumer, Options, Outcome, Outgoing, Queue};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::table::Rates;
+use crate::table::{Rates, median};
 
 /// Messages consumed in each run.
-const MESSAGES: usize = 6_000;
+const MESSAGES: usize = 3_000;
 /// Messages consumed in the first run of each, which is not counted.
 const WARM_UP: usize = 1_000;
 /// Messages in hand at once.
@@ -23,8 +24,8 @@ const CONCURRENCY: usize = 20;
 /// The most that SQS gives at once: there is a loop for each so many of the concurrency.
 const BATCH: usize = 10;
 /// Runs of each, in turns, and each goes first in every other one.
-const TURNS: usize = 4;
-/// How often it is looked whether all is done.
+const TURNS: usize = 12;
+/// How often it is looked whether all is deleted, too.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// A kind of queue.
@@ -44,21 +45,21 @@ pub async fn measure(kind: Kind) -> anyhow::Result<Rates> {
     let client = queue::client(&crate::setting("SQS_ENDPOINT")?);
     once(&client, kind, WARM_UP, true).await?;
     once(&client, kind, WARM_UP, false).await?;
-    let mut rates = Rates {
-        ours: 0.0,
-        theirs: 0.0,
-    };
+    let (mut consumer, mut bare_loop) = (Vec::new(), Vec::new());
     for turn in 0..TURNS {
         for ours in [turn % 2 == 0, turn % 2 == 1] {
-            let rate = once(&client, kind, MESSAGES, ours).await? / TURNS as f64;
+            let rate = once(&client, kind, MESSAGES, ours).await?;
             if ours {
-                rates.ours += rate;
+                consumer.push(rate);
             } else {
-                rates.theirs += rate;
+                bare_loop.push(rate);
             }
         }
     }
-    Ok(rates)
+    Ok(Rates {
+        ours: median(consumer),
+        theirs: median(bare_loop),
+    })
 }
 
 /// Messages a second, on a queue of their own: an emulator slows down with what a queue has seen.
@@ -111,17 +112,18 @@ async fn consume(queue: Queue, messages: usize) -> anyhow::Result<Duration> {
         retry_after: |_| Duration::from_secs(1),
     };
     let stop = CancellationToken::new();
-    let done = Arc::new(AtomicUsize::new(0));
-    let counted = done.clone();
+    let done = AtomicUsize::new(0);
+    let all_done = Arc::new(Notify::new());
+    let tell = all_done.clone();
     let started = Instant::now();
     let running = Consumer::new(queue.clone(), options).run(stop.clone(), move |_: u64, _| {
-        counted.fetch_add(1, Ordering::Relaxed);
+        if done.fetch_add(1, Ordering::Relaxed) + 1 == messages {
+            tell.notify_one();
+        }
         async { Outcome::Done }
     });
     let running = tokio::spawn(running);
-    while done.load(Ordering::Relaxed) < messages {
-        tokio::time::sleep(LOOK).await;
-    }
+    all_done.notified().await;
     // Deleted, too, as after the bare loop.
     while queue.counts().await?.in_flight > 0 {
         tokio::time::sleep(LOOK).await;

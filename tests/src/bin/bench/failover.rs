@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::booking::{Buyer, put_event};
 use crate::stack::Stack;
-use crate::table::Measured;
+use crate::table::{Measured, median};
 
 /// How often each.
 const TIMES: usize = 10;
@@ -74,22 +74,12 @@ pub async fn measure(stack: &Stack, fault: Fault) -> anyhow::Result<Measured> {
         let once = once(stack, fault).await;
         seconds.push(once.with_context(|| format!("after {seconds:.2?} s"))?);
     }
-    seconds.sort_by(f64::total_cmp);
-    let (longest, median) = (seconds[TIMES - 1], median(&seconds));
+    let longest = seconds.iter().copied().fold(0.0, f64::max);
+    let median = median(seconds);
     Ok(Measured {
         value: longest,
         note: format!("the longest of {TIMES}; the median is {median:.2} s"),
     })
-}
-
-/// Of sorted values.
-fn median(sorted: &[f64]) -> f64 {
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    } else {
-        sorted[middle]
-    }
 }
 
 async fn once(stack: &Stack, fault: Fault) -> anyhow::Result<f64> {
@@ -172,16 +162,5 @@ async fn next_effect(
             "no effect of another leader within {BOUND:?}; the last purchase: {bought:?}"
         );
         tokio::time::sleep(BETWEEN_ORDERS).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_lies_in_the_middle() {
-        assert!((median(&[1.0, 2.0, 9.0]) - 2.0).abs() < f64::EPSILON);
-        assert!((median(&[1.0, 2.0, 3.0, 9.0]) - 2.5).abs() < f64::EPSILON);
     }
 }

@@ -125,6 +125,18 @@ fn machine() -> String {
     format!("{cores} cores with {memory} of memory")
 }
 
+/// The middle of several measurements, which one disturbed among them does not move.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        f64::midpoint(values[middle - 1], values[middle])
+    } else {
+        values[middle]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +158,11 @@ mod tests {
         assert!(printed.ends_with(
             "| messages | not measured | the queue: no answer \\| at all | ratio ≥ 0.9 | **no** |\n"
         ));
+    }
+
+    #[test]
+    fn the_median_lies_in_the_middle() {
+        assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < f64::EPSILON);
+        assert!((median(vec![3.0, 1.0, 2.0, 9.0]) - 2.5).abs() < f64::EPSILON);
     }
 }
