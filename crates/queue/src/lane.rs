@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::consumer::{Delivery, Options, Outcome};
+use crate::delivery::{Delivery, Options, Outcome};
 use crate::hand::Hand;
 use crate::message::Received;
 use crate::{Queue, metrics};

@@ -23,6 +23,7 @@
 mod client;
 mod consumer;
 mod deleter;
+mod delivery;
 mod error;
 mod hand;
 mod lane;
@@ -33,7 +34,8 @@ mod queue;
 mod receiver;
 
 pub use client::client;
-pub use consumer::{Consumer, Delivery, Options, Outcome};
+pub use consumer::Consumer;
+pub use delivery::{Delivery, Options, Outcome};
 pub use error::Error;
 pub use message::{Outgoing, Received, Refused, Sent};
 pub use queue::{Counts, Queue};

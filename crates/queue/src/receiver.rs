@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::consumer::{Delivery, Options, Outcome};
+use crate::delivery::{Delivery, Options, Outcome};
 use crate::hand::Hand;
 use crate::lane::{self, Held, Work};
 use crate::message::Received;

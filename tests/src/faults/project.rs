@@ -163,11 +163,11 @@ impl Project {
         let began = Instant::now();
         for container in &self.all().await? {
             loop {
-                let state = container.state().await?;
-                if state.is_well() {
+                if container.is_well().await? {
                     break;
                 }
                 if began.elapsed() > bound {
+                    let state = container.state().await?;
                     bail!(
                         "{} did not come back within {bound:?}: {state:?}",
                         container.name()

@@ -2,7 +2,7 @@
 //!
 //! They need the stack, the engine's socket, and to run one after another, because they make
 //! faults; so they are ignored unless asked for, as `make test` does:
-//! `cargo test --package tests --test scenarios -- --include-ignored --test-threads=1`.
+//! `cargo test --workspace --test scenarios -- --ignored --test-threads=1`.
 //!
 //! Each begins by healing what an earlier one may have left behind, and most end with all checkers
 //! over their own history.

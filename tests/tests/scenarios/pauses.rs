@@ -161,7 +161,7 @@ async fn orders_wait_for_a_paused_bank_and_are_paid_once_each_when_it_wakes() ->
         ensure!(movements.len() == 1, "{movements:?}");
     }
     eventually(Duration::from_secs(30), "the bank is well", async || {
-        Ok(bank.state().await?.is_well().then_some(()))
+        Ok(bank.is_well().await?.then_some(()))
     })
     .await?;
     hall.every_promise_held().await

@@ -128,8 +128,9 @@ async fn stops_in_time(hall: &Hall, service: &str) -> anyhow::Result<()> {
         ensure!(took <= STOP_BOUND, "{} took {took:?}", container.name());
         container.start().await?;
         hall.stack.project.heal(Duration::from_secs(40)).await?;
-        // Nginx asks the names again every second.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        // Nginx asks the names again every second, and leaves a replica alone for 2 s that it found
+        // before it listened.
+        tokio::time::sleep(Duration::from_millis(3_500)).await;
     }
     Ok(())
 }

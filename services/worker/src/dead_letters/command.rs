@@ -7,7 +7,6 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -19,10 +18,9 @@ use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection};
 use uuid::Uuid;
 
+use super::LIMIT;
 use super::strays::Strays;
 
-/// How long the command may take.
-pub(super) const LIMIT: Duration = Duration::from_secs(30);
 /// Most rows listed.
 const MOST: i64 = 1000;
 

@@ -4,3 +4,6 @@
 pub mod command;
 pub mod peek;
 pub mod strays;
+
+/// How long the command may take.
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(30);

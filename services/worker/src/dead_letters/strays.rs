@@ -11,7 +11,7 @@ use super::peek::{self, Letter};
 
 /// For how long letters are hidden: longer than the command may take, so that what it received it
 /// can delete.
-const HIDDEN_FOR: Duration = super::command::LIMIT.saturating_add(Duration::from_secs(5));
+const HIDDEN_FOR: Duration = super::LIMIT.saturating_add(Duration::from_secs(5));
 /// How often to look while somebody else has letters in hand, too.
 const LOOKS: u32 = 5;
 /// The pause between looks.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
 use uuid::Uuid;
 
+use crate::processors::Processors;
 use crate::stack::Stack;
 use crate::table::Rates;
 
@@ -43,16 +44,16 @@ pub async fn measure(stack: &Stack) -> anyhow::Result<Rates> {
         .map(|worker| worker.stop(Duration::from_secs(10)));
     try_join_all(stops).await?;
     let mut database = stack.database().await?;
-    let mut rates = Rates {
-        ours: 0.0,
-        theirs: 0.0,
-    };
+    let mut rates = Rates::default();
     for turn in 0..TURNS {
         for ours in [turn % 2 == 0, turn % 2 == 1] {
             tidy(&mut database).await?;
             if ours {
                 purchases(stack, WARM_UP).await?;
+                let before = Processors::read(stack).await?;
                 rates.ours += purchases(stack, RUN).await? / f64::from(TURNS);
+                let after = Processors::read(stack).await?;
+                rates.processors.add_between(&before, &after);
             } else {
                 pgbench(stack, WARM_UP).await?;
                 rates.theirs += pgbench(stack, RUN).await? / f64::from(TURNS);

@@ -14,6 +14,7 @@ use tests::client::http_client;
 use tests::faults::Container;
 use tokio::process::Command;
 
+use crate::processors::Processors;
 use crate::stack::Stack;
 use crate::table::Rates;
 
@@ -58,15 +59,15 @@ pub async fn measure(stack: &Stack) -> anyhow::Result<Rates> {
 }
 
 async fn in_turns(stack: &Stack, catalog: &Container, read: &Read) -> anyhow::Result<Rates> {
-    let mut rates = Rates {
-        ours: 0.0,
-        theirs: 0.0,
-    };
+    let mut rates = Rates::default();
     for turn in 0..TURNS {
         for ours in [turn % 2 == 0, turn % 2 == 1] {
             if ours {
                 catalog.start().await?;
+                let before = Processors::read(stack).await?;
                 rates.ours += cached(stack, read).await? / f64::from(TURNS);
+                let after = Processors::read(stack).await?;
+                rates.processors.add_between(&before, &after);
                 stop(catalog).await?;
             } else {
                 // This process, under the catalog's name.

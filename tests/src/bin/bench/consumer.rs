@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::processors::Processors;
+use crate::stack::Stack;
 use crate::table::{Rates, median};
 
 /// Messages consumed in each run.
@@ -41,16 +43,22 @@ pub enum Kind {
 ///
 /// # Errors
 /// The queue did not answer as it should.
-pub async fn measure(kind: Kind) -> anyhow::Result<Rates> {
+pub async fn measure(stack: &Stack, kind: Kind) -> anyhow::Result<Rates> {
     let client = queue::client(&crate::setting("SQS_ENDPOINT")?);
-    once(&client, kind, WARM_UP, true).await?;
-    once(&client, kind, WARM_UP, false).await?;
+    for ours in [true, false] {
+        let queue = filled(&client, kind, WARM_UP).await?;
+        once(&client, queue, WARM_UP, ours).await?;
+    }
     let (mut consumer, mut bare_loop) = (Vec::new(), Vec::new());
+    let mut processors = Processors::default();
     for turn in 0..TURNS {
         for ours in [turn % 2 == 0, turn % 2 == 1] {
-            let rate = once(&client, kind, MESSAGES, ours).await?;
+            let queue = filled(&client, kind, MESSAGES).await?;
+            let before = Processors::read(stack).await?;
+            let rate = once(&client, queue, MESSAGES, ours).await?;
             if ours {
                 consumer.push(rate);
+                processors.add_between(&before, &Processors::read(stack).await?);
             } else {
                 bare_loop.push(rate);
             }
@@ -59,12 +67,17 @@ pub async fn measure(kind: Kind) -> anyhow::Result<Rates> {
     Ok(Rates {
         ours: median(consumer),
         theirs: median(bare_loop),
+        processors,
     })
 }
 
 /// Messages a second, on a queue of their own: an emulator slows down with what a queue has seen.
-async fn once(client: &Client, kind: Kind, messages: usize, ours: bool) -> anyhow::Result<f64> {
-    let (queue, url) = filled(client, kind, messages).await?;
+async fn once(
+    client: &Client,
+    (queue, url): (Queue, String),
+    messages: usize,
+    ours: bool,
+) -> anyhow::Result<f64> {
     let took = if ours {
         consume(queue, messages).await?
     } else {

@@ -9,6 +9,7 @@ mod catalog;
 mod consumer;
 mod deployment;
 mod failover;
+mod processors;
 mod size;
 mod stack;
 mod table;
@@ -67,7 +68,7 @@ async fn measure(parts: &[String]) -> anyhow::Result<Table> {
             (Kind::Standard, "messages consumed a second, one worker"),
             (Kind::Fifo, "the same from a FIFO queue"),
         ] {
-            let rates = on(&stack, what, consumer::measure(kind)).await;
+            let rates = on(&stack, what, consumer::measure(&stack, kind)).await;
             let alternative = "bare loop of receive and delete";
             rows.push(Row::ratio(what, alternative, 0.9, rates));
         }

@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use bollard::Docker;
-use bollard::models::{EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest};
+use bollard::models::{
+    ContainerStatsResponse, EndpointSettings, NetworkConnectRequest, NetworkDisconnectRequest,
+};
 use bollard::query_parameters::StatsOptionsBuilder;
 use futures_util::StreamExt;
 use sqlx::{Connection, PgConnection};
@@ -62,6 +64,27 @@ impl Stack {
         Ok(PgConnection::connect(&format!("{server}/booking")).await?)
     }
 
+    /// Seconds of processors that a container had since it was started.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn processor_seconds(&self, container: &Container) -> anyhow::Result<f64> {
+        let stats = self.stats(container).await?;
+        let usage = stats.cpu_stats.and_then(|stats| stats.cpu_usage);
+        let nanoseconds = usage.and_then(|usage| usage.total_usage);
+        Ok(nanoseconds.unwrap_or_default() as f64 / 1e9)
+    }
+
+    async fn stats(&self, container: &Container) -> anyhow::Result<ContainerStatsResponse> {
+        let once = StatsOptionsBuilder::new()
+            .stream(false)
+            .one_shot(true)
+            .build();
+        let mut answers = Box::pin(self.engine.stats(container.host_name(), Some(once)));
+        let answer = answers.next().await.context("the engine counts nothing")?;
+        Ok(answer?)
+    }
+
     /// Memory of a container in bytes, file cache left out.
     ///
     /// What the engine's own client shows leaves out the inactive part of the cache alone. Shared
@@ -70,15 +93,7 @@ impl Stack {
     /// # Errors
     /// The engine does not answer, or does not say.
     pub async fn memory(&self, container: &Container) -> anyhow::Result<f64> {
-        let once = StatsOptionsBuilder::new()
-            .stream(false)
-            .one_shot(true)
-            .build();
-        let mut answers = Box::pin(self.engine.stats(container.host_name(), Some(once)));
-        let stats = answers
-            .next()
-            .await
-            .context("the engine counts nothing")??;
+        let stats = self.stats(container).await?;
         let memory = stats.memory_stats.unwrap_or_default();
         let counts = memory.stats.unwrap_or_default();
         // By the names of the first version of control groups, whose plain counts leave out what is

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::processors::Processors;
+
 /// One measured line.
 #[derive(Debug)]
 pub struct Row {
@@ -13,12 +15,14 @@ pub struct Row {
 }
 
 /// Throughputs of one run: ours, and that of the obvious alternative.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Rates {
     /// Ours, a second.
     pub ours: f64,
     /// The alternative's, a second.
     pub theirs: f64,
+    /// Who had the processors while ours was measured.
+    pub processors: Processors,
 }
 
 /// A size or a time, with what there is to say about it.
@@ -36,12 +40,18 @@ impl Row {
     pub fn ratio(what: &str, alternative: &str, least: f64, rates: anyhow::Result<Rates>) -> Self {
         let bound = format!("ratio ≥ {least}");
         match rates {
-            Ok(Rates { ours, theirs }) => {
+            Ok(Rates {
+                ours,
+                theirs,
+                processors,
+            }) => {
                 let ratio = ours / theirs;
                 Self {
                     what: what.to_owned(),
                     measured: format!("{ours:.0}/s"),
-                    against: format!("{alternative}: {theirs:.0}/s, ratio {ratio:.2}"),
+                    against: format!(
+                        "{alternative}: {theirs:.0}/s, ratio {ratio:.2}. Processors: {processors}"
+                    ),
                     bound,
                     held: ratio >= least,
                 }
