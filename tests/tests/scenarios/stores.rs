@@ -54,6 +54,10 @@ async fn orders_are_accepted_without_a_majority_of_etcd_and_are_paid_once_it_is_
         );
     }
     members[0].start().await?;
+    eventually(Duration::from_secs(10), "etcd has a majority", async || {
+        Ok(members[0].is_well().await?.then_some(()))
+    })
+    .await?;
     let back = Instant::now();
     // The new leader of etcd gives each lease its whole time again, and whoever campaigns waits
     // for its own try to be answered.
