@@ -46,6 +46,8 @@ mod text;
 mod ticket_code;
 mod trace_context;
 
+use std::time::Duration;
+
 use service::{Doors, Process, database, health::Readiness};
 use sqlx::migrate::Migrator;
 
@@ -53,6 +55,11 @@ pub use settings::Settings;
 
 /// The database's history, run at start under a lock by whichever replica comes first.
 pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How long a write may take: each is one short transaction. A hold lasts while its order is tried
+/// again, so whoever is handed to a replica that hangs must find out soon; Nginx gives up after
+/// 1.6 s (`deploy/nginx/conf/write.conf`).
+const WRITE_TIMEOUT: Duration = Duration::from_millis(1200);
 
 /// Makes what the process is made of: the pool, the migrated database, the routes.
 ///
@@ -69,13 +76,13 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let readiness = database::readiness(Readiness::new(), &pool);
     let app = app::App {
         pool,
-        hold_for: std::time::Duration::from_secs(settings.hold_seconds.into()),
+        hold_for: Duration::from_secs(settings.hold_seconds.into()),
         ticket_key: settings.ticket_public_key_file,
     };
     Ok(Doors {
         public: routes::public(app.clone()),
         internal: routes::internal(app),
         readiness,
-        request_timeout: service::http::REQUEST_TIMEOUT,
+        request_timeout: WRITE_TIMEOUT,
     })
 }

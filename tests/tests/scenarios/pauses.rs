@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use tests::client::booking::Wanted;
 use tests::client::{Budget, Client, Failure, OrderState};
 use tests::crowd::visit::cards;
 use uuid::Uuid;
@@ -16,6 +17,16 @@ const PAUSE: Duration = Duration::from_secs(4);
 /// How long one answer may take: the door's time-outs for the check of a session and for a read,
 /// each on one replica after the other.
 const ANSWER_BOUND: Duration = Duration::from_secs(8);
+
+/// How long a purchase may take whose writes, every other time, are handed to a replica that hangs:
+/// half of the time for which the test stack keeps a hold.
+const PURCHASE_BOUND: Duration = Duration::from_secs(10);
+
+/// For how long the door lets a replica of `booking` say nothing to a write, and a moment.
+const WRITE_BOUND: Duration = Duration::from_secs(2);
+
+/// A pause between holds, so that a hall is enough for all of them.
+const BETWEEN_HOLDS: Duration = Duration::from_millis(50);
 
 /// Reads of each service that has replicas.
 const READS: [&str; 3] = ["catalog", "identity", "booking"];
@@ -57,7 +68,7 @@ async fn a_paused_replica_costs_time_and_no_read_that_one_retry_does_not_repair(
                 println!("{service} is paused: {failed} of {reads} reads failed, {slowest:?}");
                 ensure!(slowest < ANSWER_BOUND, "a read took {slowest:?}");
                 // A write that was handed to it is given up by the door, and repeated by its key.
-                hall.purchase_within(0, Duration::from_secs(40)).await
+                hall.purchase_within(0, PURCHASE_BOUND).await
             })
             .await?;
         println!("{service} is paused: a purchase took {took:?}");
@@ -65,6 +76,41 @@ async fn a_paused_replica_costs_time_and_no_read_that_one_retry_does_not_repair(
         println!("{service} is awake: a purchase took {took:?}");
     }
     // What the paused replica found when it woke had been done by another meanwhile.
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_write_that_a_paused_replica_was_handed_is_given_up_in_time_for_its_hold()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(200, 1).await?;
+    let once = hall.customers[0].clone().with_budget(Budget::ONCE);
+    let replica = stack.project.one("booking").await?;
+    replica
+        .paused(async || {
+            let began = Instant::now();
+            let (mut holds, mut failed, mut slowest) = (0, 0, Duration::ZERO);
+            // Nginx may have left it alone from before; it asks it again after 2 s.
+            while began.elapsed() < 2 * PAUSE {
+                holds += 1;
+                let asked = Instant::now();
+                let hold = once.hold(hall.event_id, &Wanted::Best(1)).await;
+                slowest = slowest.max(asked.elapsed());
+                match hold {
+                    Err(failure) => {
+                        failed += 1;
+                        unavailable(Err::<(), _>(failure))?;
+                    }
+                    Ok(_) => tokio::time::sleep(BETWEEN_HOLDS).await,
+                }
+            }
+            println!("booking is paused: {failed} of {holds} holds failed, {slowest:?}");
+            ensure!(failed > 0, "none was handed to the paused replica");
+            ensure!(slowest < WRITE_BOUND, "a write took {slowest:?}");
+            Ok(())
+        })
+        .await?;
     hall.every_promise_held().await
 }
 
