@@ -37,7 +37,9 @@ role_password() { # <role> <process> <user id>
     give "$2" "$3" database_password "$password"
 }
 
-give postgres 999 superuser_password "$(value postgres/superuser_password)"
+for role in superuser replicator rewinder; do
+    give postgres 999 "${role}_password" "$(value "postgres/${role}_password")"
+done
 role_password identity identity 10001
 role_password booking booking 10003
 role_password worker worker 10004

@@ -35,7 +35,7 @@ pass_on() {
     asked_for=$1
     [ -z "$program" ] || kill -s "$1" "$program" 2>/dev/null || :
 }
-for signal in TERM INT QUIT HUP; do
+for signal in TERM INT QUIT HUP USR1; do
     # shellcheck disable=SC2064
     trap "pass_on $signal" "$signal"
 done

@@ -25,6 +25,7 @@ end='# --- images: end'
 parts='DEBIAN_IMAGE debian trixie
 RUST_IMAGE rust 1.96
 POSTGRES_IMAGE postgres 17
+HAPROXY_IMAGE haproxy 3.0
 REDIS_IMAGE redis 8.0
 NGINX_IMAGE nginx 1.28
 PROMETHEUS_IMAGE prometheus 2.53

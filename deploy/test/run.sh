@@ -19,7 +19,8 @@ step 'images of our own parts' docker compose build --quiet
 own_stack test
 # Whatever compiles does so while nothing else runs, and always the whole
 # workspace, so that what is compiled for one step serves the next.
-step 'a Postgres to check queries on' deploy/test/stack.sh up test postgres
+step 'a Postgres to check queries on' deploy/test/stack.sh up test \
+    etcd-1 etcd-2 etcd-3 postgres-1 postgres-2 postgres-3 haproxy
 step 'clippy, and each query against the migrated databases' \
     deploy/test/stack.sh run test deploy/test/queries.sh check
 step 'programs of the tests' deploy/test/stack.sh run test \

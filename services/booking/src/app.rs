@@ -1,16 +1,20 @@
 //! What every handler may use.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
 
+use crate::overview::Overview;
 use crate::ticket_code::TicketKey;
 
 /// The state behind the routes.
 #[derive(Clone, Debug)]
-pub struct App {
+pub(crate) struct App {
     /// The database.
     pub pool: PgPool,
+    /// Where the public seat overview is read.
+    pub overview: Arc<Overview>,
     /// How long a hold lasts.
     pub hold_for: Duration,
     /// Tells true tickets from forged ones.

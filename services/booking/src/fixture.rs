@@ -1,5 +1,6 @@
 //! A box office for tests: the real routes on a real database, and a seating.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::holds::Hold;
 use crate::orders::Order;
+use crate::overview::Overview;
 use crate::{routes, ticket_code};
 
 /// The routes, the database behind them, and an event on sale.
@@ -84,10 +86,18 @@ pub fn seating(organiser_id: Uuid, rows: u32, seats_per_row: u32) -> Value {
     })
 }
 
+/// The overview of a database that has no standby but itself.
+fn overview_of(pool: &PgPool) -> Arc<Overview> {
+    let options = pool.connect_options();
+    let overview = Overview::new(pool.clone(), options.get_host(), options.get_port());
+    Arc::new(overview)
+}
+
 impl Fixture {
     /// Nothing is on sale.
     pub fn empty(pool: PgPool) -> Self {
         let app = App {
+            overview: overview_of(&pool),
             pool: pool.clone(),
             hold_for: Duration::from_secs(120),
             ticket_key: ticket_code::tests::key(),

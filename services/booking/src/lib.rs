@@ -38,6 +38,7 @@ mod fixture;
 mod holds;
 mod metrics;
 mod orders;
+mod overview;
 mod reply;
 mod routes;
 mod seats;
@@ -46,11 +47,13 @@ mod text;
 mod ticket_code;
 mod trace_context;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use service::{Doors, Process, database, health::Readiness};
 use sqlx::migrate::Migrator;
 
+use overview::Overview;
 pub use settings::Settings;
 
 /// The database's history, run at start under a lock by whichever replica comes first.
@@ -74,8 +77,18 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let pool = database::open(&settings.database, &process).await?;
     database::migrate(&pool, &MIGRATIONS).await?;
     let readiness = database::readiness(Readiness::new(), &pool);
+    process.spawn(
+        "replication heartbeat",
+        overview::heartbeat::beat(pool.clone(), process.clone()),
+    );
+    let overview = Overview::new(
+        pool.clone(),
+        &settings.standbys_host,
+        settings.standbys_port,
+    );
     let app = app::App {
         pool,
+        overview: Arc::new(overview),
         hold_for: Duration::from_secs(settings.hold_seconds.into()),
         ticket_key: settings.ticket_public_key_file,
     };

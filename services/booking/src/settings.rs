@@ -13,6 +13,12 @@ pub struct Settings {
     pub(crate) listeners: Listeners,
     #[command(flatten)]
     pub(crate) database: DatabaseSettings,
+    /// Host name of the door to the standbys of the database.
+    #[arg(long, env = "STANDBYS_HOST")]
+    pub(crate) standbys_host: String,
+    /// Port of that door.
+    #[arg(long, env = "STANDBYS_PORT", default_value_t = 5433)]
+    pub(crate) standbys_port: u16,
     /// How long a hold lasts, in seconds.
     #[arg(long, env = "HOLD_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub(crate) hold_seconds: u16,

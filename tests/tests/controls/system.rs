@@ -260,8 +260,10 @@ type Setting = (&'static str, String);
 fn database_settings(scratch: &Scratch, folder: &Path) -> anyhow::Result<Vec<Setting>> {
     let [host, port, user, _] = scratch.parts()?;
     Ok(vec![
-        ("DATABASE_HOST", host),
-        ("DATABASE_PORT", port),
+        ("DATABASE_HOST", host.clone()),
+        ("DATABASE_PORT", port.clone()),
+        ("STANDBYS_HOST", host),
+        ("STANDBYS_PORT", port),
         ("DATABASE_NAME", scratch.name().to_owned()),
         ("DATABASE_USER", user),
         (

@@ -23,7 +23,7 @@ const SIGN_INS: usize = 48;
 
 /// Who is stopped before whom: first whoever leans on others, as compose does. What is not named
 /// here leans on all of it.
-const ORDER: [&str; 15] = [
+const ORDER: [&str; 18] = [
     "crowd",
     "nginx",
     "worker",
@@ -35,10 +35,13 @@ const ORDER: [&str; 15] = [
     "localstack",
     "dynamodb",
     "redis",
+    "haproxy",
+    "postgres-1",
+    "postgres-2",
+    "postgres-3",
     "etcd-1",
     "etcd-2",
     "etcd-3",
-    "postgres",
 ];
 
 /// Those of them that are ours, or end with 0 when they are told to stop.

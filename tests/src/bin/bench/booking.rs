@@ -222,10 +222,10 @@ async fn pgbench(stack: &Stack, length: Duration) -> anyhow::Result<f64> {
          PGPASSWORD=$(cat /run/secrets/postgres/booking_password) pgbench --no-vacuum \
          --protocol=prepared --client={CONCURRENCY} --jobs=2 --time={} \
          --define=event={event} --file=/tmp/hold_and_order.sql \
-         --host=127.0.0.1 --username=booking booking",
+         --host=haproxy --username=booking booking",
         length.as_secs()
     );
-    let postgres = stack.project.one("postgres").await?;
+    let postgres = stack.project.one("postgres-1").await?;
     let printed = postgres.run(&["sh", "-c", &command, STATEMENTS]).await?;
     ensure!(printed.exit_code == 0, "pgbench: {}", printed.text);
     printed

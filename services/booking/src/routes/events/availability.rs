@@ -1,11 +1,14 @@
 //! `GET /api/booking/events/{event_id}/availability`: how many seats are left.
 //!
-//! A plain read of one statement, read committed, so the numbers fit together.
+//! A plain read of one statement, read committed, so the numbers fit together. It may be made on a
+//! standby.
 
 use axum::extract::State;
+use axum::http::HeaderName;
 use problem::Problem;
 use problem::extract::{Json, Path};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -55,14 +58,27 @@ pub struct SectionAvailability {
     params(("event_id" = Uuid, Path, description = "The event")),
     responses(
         answers::Public,
-        (status = 200, description = "How many seats are left", body = Availability),
+        (status = 200, description = "How many seats are left", body = Availability,
+            headers(("Age" = u32, description = "How old this may be, in seconds"))),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn availability(
     State(app): State<App>,
     Path(event_id): Path<Uuid>,
-) -> Result<Json<Availability>, Problem> {
+) -> Result<([(HeaderName, String); 1], Json<Availability>), Problem> {
+    let seen = app
+        .overview
+        .read(|connection| Box::pin(count(connection, event_id)))
+        .await?;
+    let age = seen.age();
+    Ok((age, Json(seen.found.ok_or_else(super::unknown)?)))
+}
+
+async fn count(
+    connection: &mut PgConnection,
+    event_id: Uuid,
+) -> Result<Option<Availability>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT currency, section, min(price_minor) AS "price_minor!",
             count(*) FILTER (WHERE order_id IS NOT NULL) AS "sold!",
@@ -72,12 +88,11 @@ pub async fn availability(
         WHERE events.id = $1 GROUP BY currency, section ORDER BY min(rank)"#,
         event_id
     )
-    .fetch_all(&app.pool)
+    .fetch_all(connection)
     .await?;
-    let currency = rows
-        .first()
-        .map(|row| row.currency.clone())
-        .ok_or_else(super::unknown)?;
+    let Some(currency) = rows.first().map(|row| row.currency.clone()) else {
+        return Ok(None);
+    };
     let sections: Vec<_> = rows
         .into_iter()
         .map(|row| SectionAvailability {
@@ -88,7 +103,7 @@ pub async fn availability(
             price_minor: row.price_minor,
         })
         .collect();
-    Ok(Json(Availability {
+    Ok(Some(Availability {
         event_id,
         currency,
         free: sections.iter().map(|section| section.free).sum(),

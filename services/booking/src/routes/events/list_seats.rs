@@ -1,12 +1,14 @@
 //! `GET /api/booking/events/{event_id}/seats`: who sits where, page by page.
 //!
-//! A plain read of one statement, read committed: it locks nothing, and a seat may be gone by the
-//! time somebody asks for it.
+//! A plain read of one statement, read committed: it locks nothing, may be made on a standby, and a
+//! seat may be gone by the time somebody asks for it.
 
 use axum::extract::State;
+use axum::http::HeaderName;
 use problem::Problem;
 use problem::extract::{Json, Path, Query};
 use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -79,7 +81,8 @@ pub struct Seats {
     params(("event_id" = Uuid, Path, description = "The event"), Page),
     responses(
         answers::Public,
-        (status = 200, description = "A page of seats", body = Seats),
+        (status = 200, description = "A page of seats", body = Seats,
+            headers(("Age" = u32, description = "How old this may be, in seconds"))),
         (status = 404, description = "not-found", body = problem::Body, content_type = "application/problem+json"),
         (status = 422, description = "invalid-request", body = problem::Body, content_type = "application/problem+json"),
     )
@@ -88,7 +91,7 @@ pub async fn list_seats(
     State(app): State<App>,
     Path(event_id): Path<Uuid>,
     Query(page): Query<Page>,
-) -> Result<Json<Seats>, Problem> {
+) -> Result<([(HeaderName, String); 1], Json<Seats>), Problem> {
     let limit = cursor::limit(page.limit, 100, 500)?;
     if let Some(section) = &page.section {
         text::plain("section", section, 40)?;
@@ -99,6 +102,24 @@ pub async fn list_seats(
         .map(cursor::decode)
         .transpose()?
         .map(i32::from_be_bytes);
+    let seen = app
+        .overview
+        .read(|connection| {
+            let section = page.section.clone();
+            Box::pin(find(connection, event_id, after, section, limit))
+        })
+        .await?;
+    let age = seen.age();
+    Ok((age, Json(seen.found.ok_or_else(super::unknown)?)))
+}
+
+async fn find(
+    connection: &mut PgConnection,
+    event_id: Uuid,
+    after: Option<i32>,
+    section: Option<String>,
+    limit: i64,
+) -> Result<Option<Seats>, sqlx::Error> {
     let mut rows = sqlx::query!(
         r#"SELECT section, row_name, number, price_minor, rank,
             CASE WHEN order_id IS NOT NULL THEN 'sold'
@@ -109,17 +130,19 @@ pub async fn list_seats(
         ORDER BY rank LIMIT $4"#,
         event_id,
         after.unwrap_or(0),
-        page.section,
+        section.as_deref(),
         limit + 1
     )
-    .fetch_all(&app.pool)
+    .fetch_all(&mut *connection)
     .await?;
     if rows.is_empty() {
         // An event has seats, so nothing means no event, no such section, or the end of the list.
-        sqlx::query_scalar!("SELECT id FROM events WHERE id = $1", event_id)
-            .fetch_optional(&app.pool)
-            .await?
-            .ok_or_else(super::unknown)?;
+        let event = sqlx::query_scalar!("SELECT id FROM events WHERE id = $1", event_id)
+            .fetch_optional(connection)
+            .await?;
+        if event.is_none() {
+            return Ok(None);
+        }
     }
     let next_cursor = cursor::page(&mut rows, limit, |row| row.rank.to_be_bytes());
     let items = rows
@@ -132,7 +155,7 @@ pub async fn list_seats(
             state: row.state,
         })
         .collect();
-    Ok(Json(Seats { items, next_cursor }))
+    Ok(Some(Seats { items, next_cursor }))
 }
 
 #[cfg(test)]

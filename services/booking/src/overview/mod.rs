@@ -1,0 +1,195 @@
+//! Where the public seat overview is read: on a standby, with a bound on how old it may be.
+//!
+//! Looking at seats is most of what a crowd does, and it may be a little late: a seat that is seen
+//! free can be gone by the time somebody asks for it. So it is read on a standby, and the primary
+//! is left to those who buy. What this promises: what is shown is at most [`FRESH`] old; while no
+//! primary answers, at most [`OUTAGE`]; beyond that it is refused. The answer's `Age` (RFC 9111)
+//! says how old it is. What is not found on a standby is looked for on the primary, so an event is
+//! there for everybody as soon as its organiser was told so.
+//!
+//! A standby cannot tell by itself whether it is behind: one that was cut off sees no difference
+//! between "nothing happens" and "I hear nothing". So the primary writes the time twice a second
+//! ([`heartbeat`]), and the time that a standby has is the age of all that it has. Clocks of two
+//! nodes are compared here: on one machine they are one, elsewhere they need NTP.
+
+pub(crate) mod heartbeat;
+#[cfg(test)]
+mod tests;
+
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::http::{HeaderName, StatusCode, header};
+use problem::Problem;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgConnection, PgPool, Postgres};
+use tokio::time::timeout;
+
+use crate::metrics;
+
+/// The oldest that a standby may be while there is a primary.
+const FRESH: Duration = Duration::from_secs(2);
+/// The oldest that is shown while no primary answers: as long as a failover may take.
+const OUTAGE: Duration = Duration::from_secs(30);
+/// How long a standby may take to let us in, and again to say how old it is.
+const STANDBY_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long the primary may take, so that there is time left to show something older.
+const PRIMARY_TIMEOUT: Duration = Duration::from_millis(700);
+/// For how long whoever did not answer is taken for away.
+const AWAY_FOR: Duration = Duration::from_secs(1);
+/// Most connections to standbys.
+const MOST: u32 = 5;
+
+/// A read under way. It gives nothing where there is nothing.
+pub(crate) type Reading<'c, T> =
+    Pin<Box<dyn Future<Output = Result<Option<T>, sqlx::Error>> + Send + 'c>>;
+
+/// What a read gave, and how old that may be.
+#[derive(Debug)]
+pub(crate) struct Seen<T> {
+    /// What was found, if anything.
+    pub(crate) found: Option<T>,
+    age: Duration,
+}
+
+impl<T> Seen<T> {
+    /// Tells clients the age, in whole seconds.
+    pub(crate) fn age(&self) -> [(HeaderName, String); 1] {
+        [(header::AGE, self.age.as_secs().to_string())]
+    }
+}
+
+/// The nodes to read on.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    primary: PgPool,
+    standbys: PgPool,
+    primary_away: Away,
+    standbys_away: Away,
+}
+
+impl Overview {
+    /// Reads on `primary`, and on the standbys behind another door of the same database, which are
+    /// connected to when they are first asked.
+    pub(crate) fn new(primary: PgPool, standbys_host: &str, standbys_port: u16) -> Self {
+        let options = primary.connect_options().as_ref().clone();
+        let standbys = PgPoolOptions::new()
+            .max_connections(MOST)
+            .acquire_timeout(STANDBY_TIMEOUT)
+            .idle_timeout(Duration::from_secs(60))
+            // The age is asked for first, which tests the connection too.
+            .test_before_acquire(false)
+            .connect_lazy_with(options.host(standbys_host).port(standbys_port));
+        Self {
+            primary,
+            standbys,
+            primary_away: Away::default(),
+            standbys_away: Away::default(),
+        }
+    }
+
+    /// Reads on a standby that is fresh enough, else on the primary, else on a standby that is old.
+    ///
+    /// # Errors
+    /// 503 where none of these answered.
+    pub(crate) async fn read<T, R>(&self, read: R) -> Result<Seen<T>, Problem>
+    where
+        R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
+    {
+        let oldest = if self.primary_away.is_so() {
+            OUTAGE
+        } else {
+            FRESH
+        };
+        if let Some(seen) = self.on_standby(&read, oldest).await {
+            return Ok(seen);
+        }
+        let refused = match self.on_primary(&read).await {
+            Ok(found) => {
+                metrics::overview("primary");
+                let age = Duration::ZERO;
+                return Ok(Seen { found, age });
+            }
+            Err(refused) => refused,
+        };
+        if refused.status() == StatusCode::SERVICE_UNAVAILABLE {
+            self.primary_away.mark();
+            if let Some(seen) = self.on_standby(&read, OUTAGE).await {
+                return Ok(seen);
+            }
+        }
+        Err(refused)
+    }
+
+    async fn on_primary<T, R>(&self, read: &R) -> Result<Option<T>, Problem>
+    where
+        R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
+    {
+        let reading = async {
+            let mut connection = self.primary.acquire().await?;
+            read(&mut connection).await
+        };
+        Ok(timeout(PRIMARY_TIMEOUT, reading)
+            .await
+            .map_err(|_| Problem::unavailable("the database"))??)
+    }
+
+    /// What a standby has, if one is at most `oldest` and has it.
+    async fn on_standby<T, R>(&self, read: &R, oldest: Duration) -> Option<Seen<T>>
+    where
+        R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
+    {
+        let (mut connection, age) = self.standby().await?;
+        if age > oldest {
+            return None;
+        }
+        let found = read(&mut connection).await.ok().flatten()?;
+        let node = if age > FRESH {
+            "old_standby"
+        } else {
+            "standby"
+        };
+        metrics::overview(node);
+        Some(Seen {
+            found: Some(found),
+            age,
+        })
+    }
+
+    /// A connection to a standby, with the age of what it has.
+    async fn standby(&self) -> Option<(PoolConnection<Postgres>, Duration)> {
+        if self.standbys_away.is_so() {
+            return None;
+        }
+        let Ok(mut connection) = self.standbys.acquire().await else {
+            self.standbys_away.mark();
+            return None;
+        };
+        let age = timeout(STANDBY_TIMEOUT, heartbeat::age(&mut connection)).await;
+        let Ok(Ok(age)) = age else {
+            // It hangs, or it broke: whatever it says later is nobody's answer.
+            drop(connection.detach());
+            self.standbys_away.mark();
+            return None;
+        };
+        metrics::standby_age(age);
+        Some((connection, age))
+    }
+}
+
+/// Whether somebody did not answer a moment ago, so that not everybody waits for him.
+#[derive(Debug, Default)]
+struct Away(Mutex<Option<Instant>>);
+
+impl Away {
+    fn mark(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn is_so(&self) -> bool {
+        let since = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.is_some_and(|since| since.elapsed() < AWAY_FOR)
+    }
+}

@@ -1,0 +1,94 @@
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+
+use super::*;
+
+/// Reads where the node says that it has only the heartbeat's own row.
+fn something(connection: &mut PgConnection) -> Reading<'_, bool> {
+    Box::pin(async {
+        sqlx::query_scalar("SELECT only_row FROM replication_heartbeat")
+            .fetch_optional(connection)
+            .await
+    })
+}
+
+fn nothing(_: &mut PgConnection) -> Reading<'_, bool> {
+    Box::pin(async { Ok(None) })
+}
+
+/// Nodes of which `here` are this database, and the others do not answer.
+fn overview(pool: &PgPool, primary_here: bool, standbys_here: bool) -> Overview {
+    let own: PgConnectOptions = pool.connect_options().as_ref().clone();
+    let door = |here: bool| {
+        let options = own.clone();
+        if here { options } else { options.port(1) }
+    };
+    let primary = PgPoolOptions::new()
+        .acquire_timeout(Duration::from_millis(300))
+        .connect_lazy_with(door(primary_here));
+    let standbys = door(standbys_here);
+    Overview::new(primary, standbys.get_host(), standbys.get_port())
+}
+
+/// Makes the last heartbeat so many seconds old.
+async fn last_beat(pool: &PgPool, seconds: f64) {
+    sqlx::query(
+        "UPDATE replication_heartbeat SET beaten_at = clock_timestamp() - make_interval(secs => $1)",
+    )
+    .bind(seconds)
+    .execute(pool)
+    .await
+    .unwrap();
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn a_fresh_standby_is_read_and_the_primary_is_not_needed(pool: PgPool) {
+    last_beat(&pool, 1.2).await;
+    let seen = overview(&pool, false, true).read(something).await.unwrap();
+    assert_eq!(seen.found, Some(true));
+    assert_eq!(seen.age()[0].1, "1");
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn a_standby_that_lags_is_passed_over(pool: PgPool) {
+    last_beat(&pool, 2.5).await;
+    let seen = overview(&pool, true, true).read(something).await.unwrap();
+    assert_eq!((seen.found, seen.age), (Some(true), Duration::ZERO));
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn without_standbys_the_primary_is_read(pool: PgPool) {
+    let overview = overview(&pool, true, false);
+    for _ in 0..2 {
+        let seen = overview.read(something).await.unwrap();
+        assert_eq!((seen.found, seen.age), (Some(true), Duration::ZERO));
+    }
+    assert!(overview.standbys_away.is_so());
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn what_a_standby_does_not_have_is_looked_for_on_the_primary(pool: PgPool) {
+    last_beat(&pool, 0.0).await;
+    let seen = overview(&pool, true, true).read(nothing).await.unwrap();
+    assert_eq!((seen.found, seen.age), (None, Duration::ZERO));
+    // Nobody can say that it is not there.
+    let refused = overview(&pool, false, true)
+        .read(nothing)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.status(), 503);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn without_a_primary_old_is_better_than_nothing_up_to_a_bound(pool: PgPool) {
+    last_beat(&pool, 10.0).await;
+    let away = overview(&pool, false, true);
+    for _ in 0..2 {
+        let seen = away.read(something).await.unwrap();
+        assert_eq!(seen.found, Some(true));
+        assert_eq!(seen.age()[0].1, "10");
+    }
+    last_beat(&pool, 31.0).await;
+    let refused = away.read(something).await.unwrap_err();
+    assert_eq!(refused.status(), 503);
+}
