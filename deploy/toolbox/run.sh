@@ -23,12 +23,14 @@ docker build --quiet --tag "$image" ${rust:+--build-arg "RUST_IMAGE=$rust"} \
 
 set -- "$image" "$@"
 if [ "$project" != - ]; then
+    # Databases that tests make for themselves are gone with the test: nothing in
+    # them waits for a disk or a standby.
     superuser=$(docker exec "$project-postgres-1-1" cat /run/secrets/postgres/superuser_password)
     set -- --network "${project}_default" --volume "${project}_secrets:/run/secrets:ro" \
         --dns-option timeout:1 --dns-option attempts:1 \
         --env "BOXOFFICE_PROJECT=$project" \
         --env BOXOFFICE_DOOR=http://nginx:8080 \
-        --env "DATABASE_URL=postgres://postgres:$superuser@haproxy:5432/postgres" \
+        --env "DATABASE_URL=postgres://postgres:$superuser@haproxy:5432/postgres?options=-c%20synchronous_commit%3Doff" \
         --env REDIS_ADDRESS=redis:6379 \
         --env REDIS_PASSWORD_FILE=/run/secrets/redis/redis_password \
         --env CACHE_ADDRESS=cache:6379 \
