@@ -53,8 +53,11 @@ give catalog 10002 redis_password "$redis"
 cache=$(value redis/cache_password catalog/cache_password)
 give redis 10011 cache_password "$cache"
 give catalog 10002 cache_password "$cache"
-give redis-exporter 10021 passwords.json \
-    "{\"redis://redis:6379\": \"$redis\", \"redis://cache:6379\": \"$cache\"}"
+nodes=
+for number in 1 2 3; do
+    nodes="$nodes\"redis://redis-$number:6379\": \"$redis\", \"redis://sentinel-$number:26379\": \"$redis\", "
+done
+give redis-exporter 10021 nodes.json "{$nodes\"redis://cache:6379\": \"$cache\"}"
 
 bank=$(value bank/api_key worker/bank_key crowd/bank_key)
 give bank 10005 api_key "$bank"
@@ -73,6 +76,8 @@ public=$(printf '302e020100300506032b657004220420%s' "$seed" \
 [ "${#public}" -eq 64 ] || { echo "secrets: the ticket key could not be derived" >&2; exit 1; }
 give booking 10003 ticket_public_key "$public"
 
-chown 10011:10011 /volumes/redis
+for number in 1 2 3; do
+    chown 10011:10011 "/volumes/redis-$number" "/volumes/sentinel-$number"
+done
 chown 1000:1000 /volumes/dynamodb
 echo '{"level":"info","service.name":"secrets","message":"passwords and keys are in place"}'

@@ -1,5 +1,5 @@
 #!/bin/sh
-# A stack of its own for tests and benchmarks: own project, port, subnet and
+# A stack of its own for tests and benchmarks: own project, port, network and
 # volumes, so that one which a user has up is never touched.
 #
 #   stack.sh up <name> …    starts it from nothing, or the parts that are named, and waits until it would sell
@@ -15,12 +15,12 @@ name=$2
 
 case "$name" in
 # With the gentle crowd: some panels show what it does, and faults must not harm it.
-test) port=18080 subnet=10.83.2.0/24 crowd=1 ;;
-bench) port=18090 subnet=10.83.3.0/24 crowd=0 ;;
+test) port=18080 network=10.83.2 crowd=1 ;;
+bench) port=18090 network=10.83.3 crowd=0 ;;
 *) echo "stack: no such stack: $name" >&2; exit 64 ;;
 esac
 project=boxoffice-$name
-export BOXOFFICE_PORT=${TEST_PORT:-$port} BOXOFFICE_SUBNET=${TEST_SUBNET:-$subnet}
+export BOXOFFICE_PORT=${TEST_PORT:-$port} BOXOFFICE_NETWORK=${TEST_NETWORK:-$network}
 export BACKGROUND_CROWD=${BACKGROUND_CROWD:-$crowd}
 export HOLD_SECONDS=${HOLD_SECONDS:-20} SETTLEMENT_SECONDS=${SETTLEMENT_SECONDS:-10}
 # Named here with their defaults, so that what stands in the user's .env is not
