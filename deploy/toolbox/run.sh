@@ -31,7 +31,7 @@ if [ "$project" != - ]; then
         --env "BOXOFFICE_PROJECT=$project" \
         --env BOXOFFICE_DOOR=http://nginx:8080 \
         --env "DATABASE_URL=postgres://postgres:$superuser@haproxy:5432/postgres?options=-c%20synchronous_commit%3Doff" \
-        --env REDIS_ADDRESS=redis:6379 \
+        --env REDIS_SENTINELS=sentinel-1:26379,sentinel-2:26379,sentinel-3:26379 \
         --env REDIS_PASSWORD_FILE=/run/secrets/redis/redis_password \
         --env CACHE_ADDRESS=cache:6379 \
         --env CACHE_PASSWORD_FILE=/run/secrets/redis/cache_password \
@@ -51,7 +51,7 @@ exec docker run --rm --init --interactive $terminal \
     --volume "$root:$root" --workdir "$root" --volume /var/run/docker.sock:/var/run/docker.sock \
     --volume boxoffice-registry:/usr/local/cargo/registry --volume boxoffice-target:/target \
     --volume boxoffice-npm:/root/.npm \
-    --env BOXOFFICE_PORT --env BOXOFFICE_SUBNET --env BACKGROUND_CROWD \
+    --env BOXOFFICE_PORT --env BOXOFFICE_NETWORK --env BACKGROUND_CROWD \
     --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env LEASE_SECONDS --env SWEEP_SECONDS \
     --env VISIBILITY_SECONDS --env RESEND_SECONDS --env EVENT_KEEP_HOURS \
     --env DOOR_REQUESTS_PER_SECOND --env DOOR_SIGN_INS_PER_SECOND --env DOOR_CONNECTIONS \

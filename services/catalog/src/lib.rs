@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use sentinel::Watched;
 use service::health::Readiness;
 use service::{Doors, Process, wait};
 
@@ -70,11 +71,11 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     )
     .context("CACHE_ADDRESS")?;
     store.ready(WAIT_FOR_CACHE).await;
-    let popularity = Popularity::open(
-        &settings.redis_address,
-        settings.redis_password_file.reveal(),
-    )
-    .context("REDIS_ADDRESS")?;
+    let popularity = Popularity::open(&Watched {
+        sentinels: &settings.redis_sentinels,
+        name: &settings.redis_name,
+        password: settings.redis_password_file.reveal(),
+    });
     let events = Events::new(client, settings.dynamodb_table.clone());
     let catalog = Arc::new(Catalog {
         reads: Reads::new(&store),

@@ -1,7 +1,7 @@
 //! What is looked at most: counted in the process, added to a sorted set in Redis once a second.
 //!
-//! A read costs one count in memory; Redis sees one pipeline a second and replica. While Redis is
-//! away the counts wait, as many events as [`MOST_COUNTED`]; a process that is killed loses the
+//! A read costs one count in memory; Redis sees one pipeline a second and replica. While it has no
+//! primary the counts wait, as many events as [`MOST_COUNTED`]; a process that is killed loses the
 //! views of its last second. That is what popularity is worth.
 
 use std::collections::HashMap;
@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use problem::Problem;
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, Pipeline, RedisError, cmd};
+use redis::cmd;
+use sentinel::{Error, Primary, Watched};
 use service::Process;
 use uuid::Uuid;
 
@@ -22,8 +22,6 @@ const KEY: &str = "catalog:popular";
 const MOST_KEPT: isize = 1000;
 /// Most events whose views wait for the next flush; views of others are not counted then.
 const MOST_COUNTED: usize = 4096;
-/// Most waiting for Redis at one step.
-const TIMEOUT: Duration = Duration::from_millis(500);
 /// How often counts are added to the set.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
@@ -31,23 +29,22 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Popularity {
     counts: Mutex<HashMap<Uuid, u32>>,
-    client: Client,
-    connection: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+    primary: Primary,
 }
 
 impl Popularity {
-    /// Views in the Redis at `address` (host:port), connected to when it is first used.
-    ///
-    /// # Errors
-    /// The address cannot be read.
-    pub fn open(address: &str, password: &str) -> Result<Self, RedisError> {
-        let info = format!("redis://{address}").into_connection_info()?;
-        let settings = info.redis_settings().clone().set_password(password);
-        Ok(Self {
+    /// Views in the Redis nodes that the sentinels watch, which are looked for in the background.
+    pub fn open(watched: &Watched<'_>) -> Self {
+        Self {
             counts: Mutex::default(),
-            client: Client::open(info.set_redis_settings(settings))?,
-            connection: tokio::sync::Mutex::default(),
-        })
+            primary: Primary::open(watched),
+        }
+    }
+
+    /// Waits until there is a primary.
+    #[cfg(test)]
+    pub async fn ready(&self) -> bool {
+        self.primary.ready(Duration::from_secs(1)).await
     }
 
     /// Counts one view.
@@ -69,7 +66,7 @@ impl Popularity {
             .arg(0)
             .arg(limit.saturating_sub(1))
             .arg("WITHSCORES");
-        let (found,): (Vec<(String, f64)>,) = self.run(&ask).await.map_err(away)?;
+        let (found,): (Vec<(String, f64)>,) = self.primary.ask(&ask).await.map_err(away)?;
         // A count is a whole number far below 2^53, so nothing is lost.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let views = |score: f64| score.max(0.0) as u64;
@@ -94,11 +91,11 @@ impl Popularity {
         }
         let mut ask = redis::pipe();
         ask.add_command(remove).ignore();
-        self.run::<()>(&ask).await.map_err(away)
+        self.primary.ask::<()>(&ask).await.map_err(away)
     }
 
     /// Adds what was counted to the sorted set; what cannot be added is kept.
-    pub async fn flush(&self) -> Result<(), RedisError> {
+    pub async fn flush(&self) -> Result<(), Error> {
         let counted =
             std::mem::take(&mut *self.counts.lock().unwrap_or_else(PoisonError::into_inner));
         if counted.is_empty() {
@@ -117,7 +114,7 @@ impl Popularity {
             .arg(0)
             .arg(-MOST_KEPT - 1)
             .ignore();
-        let added = self.run::<()>(&add).await;
+        let added = self.primary.ask::<()>(&add).await;
         if added.is_err() {
             let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
             for (id, views) in counted {
@@ -129,33 +126,9 @@ impl Popularity {
         }
         added
     }
-
-    async fn run<T: redis::FromRedisValue>(&self, ask: &Pipeline) -> Result<T, RedisError> {
-        let mut connection = {
-            let mut slot = self.connection.lock().await;
-            match slot.as_ref() {
-                Some(connection) => connection.clone(),
-                None => slot.insert(self.connect().await?).clone(),
-            }
-        };
-        let answer = ask.query_async(&mut connection).await;
-        if answer.is_err() {
-            *self.connection.lock().await = None;
-        }
-        answer
-    }
-
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(TIMEOUT))
-            .set_response_timeout(Some(TIMEOUT));
-        self.client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-    }
 }
 
-fn away(error: RedisError) -> Problem {
+fn away(error: Error) -> Problem {
     Problem::unavailable("the count of views").cause(error)
 }
 

@@ -1,5 +1,6 @@
 //! Settings of the process.
 
+use sentinel::Address;
 use service::Secret;
 
 /// Event documents: browse, search by city and date, read, see the seats; organisers create,
@@ -25,10 +26,18 @@ pub struct Settings {
     /// File with its password.
     #[arg(long, env = "CACHE_PASSWORD_FILE")]
     pub cache_password_file: Secret,
-    /// Address of the Redis that lasts, host:port.
-    #[arg(long, env = "REDIS_ADDRESS", default_value = "redis:6379")]
-    pub redis_address: String,
-    /// File with its password.
+    /// Address of each sentinel that knows where the Redis is that lasts, with commas in between.
+    #[arg(
+        long,
+        env = "REDIS_SENTINELS",
+        value_delimiter = ',',
+        default_value = "sentinel-1:26379,sentinel-2:26379,sentinel-3:26379"
+    )]
+    pub redis_sentinels: Vec<Address>,
+    /// What the sentinels call the Redis nodes that they watch.
+    #[arg(long, env = "REDIS_NAME", default_value = "boxoffice")]
+    pub redis_name: String,
+    /// File with the password of the nodes and the sentinels.
     #[arg(long, env = "REDIS_PASSWORD_FILE")]
     pub redis_password_file: Secret,
     /// Address of booking's internal listener.

@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use chrono::{TimeDelta, Utc};
 use http_body_util::BodyExt;
 use messages::seating::Section;
+use sentinel::Watched;
 use serde_json::Value;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -47,11 +48,11 @@ pub enum As {
 
 impl Trial {
     pub async fn begin() -> Self {
-        Self::with(&setting("CACHE_ADDRESS"), &setting("REDIS_ADDRESS")).await
+        Self::with(&setting("CACHE_ADDRESS"), &setting("REDIS_SENTINELS")).await
     }
 
     /// With caches and counts elsewhere.
-    pub async fn with(cache: &str, redis: &str) -> Self {
+    pub async fn with(cache: &str, sentinels: &str) -> Self {
         let client = table::client(&setting("DYNAMODB_ENDPOINT"));
         for _ in 0..50 {
             if table::make(&client, TABLE).await.is_ok() {
@@ -61,10 +62,17 @@ impl Trial {
         }
         let store = cache::Store::open(cache, &secret("CACHE_PASSWORD_FILE")).unwrap();
         store.ready(std::time::Duration::from_secs(1)).await;
+        let sentinels = sentinels.split(',').map(|address| address.parse().unwrap());
+        let popularity = Popularity::open(&Watched {
+            sentinels: &sentinels.collect::<Vec<_>>(),
+            name: "boxoffice",
+            password: &secret("REDIS_PASSWORD_FILE"),
+        });
+        popularity.ready().await;
         let catalog = Arc::new(Catalog {
             events: Events::new(client, TABLE.to_owned()),
             reads: Reads::new(&store),
-            popularity: Popularity::open(redis, &secret("REDIS_PASSWORD_FILE")).unwrap(),
+            popularity,
             booking: Booking::new("http://127.0.0.1:1").unwrap(),
         });
         Self {

@@ -12,6 +12,7 @@ mod pruning;
 mod routes;
 mod sessions;
 
+use sentinel::{Address, Watched};
 use service::health::Readiness;
 use service::{Doors, Listeners, Process, Secret, database};
 use sqlx::PgPool;
@@ -29,10 +30,18 @@ pub struct Settings {
     /// Where the accounts are.
     #[command(flatten)]
     pub database: database::DatabaseSettings,
-    /// Host and port of the Redis that keeps the sessions.
-    #[arg(long, env = "REDIS_ADDRESS", default_value = "redis:6379")]
-    pub redis_address: sessions::Address,
-    /// File with the password of that Redis.
+    /// Host and port of each sentinel that knows where the sessions are, with commas in between.
+    #[arg(
+        long,
+        env = "REDIS_SENTINELS",
+        value_delimiter = ',',
+        default_value = "sentinel-1:26379,sentinel-2:26379,sentinel-3:26379"
+    )]
+    pub redis_sentinels: Vec<Address>,
+    /// What the sentinels call the Redis nodes that they watch.
+    #[arg(long, env = "REDIS_NAME", default_value = "boxoffice")]
+    pub redis_name: String,
+    /// File with the password of the nodes and the sentinels.
     #[arg(long, env = "REDIS_PASSWORD_FILE")]
     pub redis_password_file: Secret,
 }
@@ -63,10 +72,11 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let passwords = Passwords::new()?;
     let accounts = database::open(&settings.database, &process).await?;
     database::migrate(&accounts, &sqlx::migrate!()).await?;
-    let sessions = Sessions::open(
-        &settings.redis_address,
-        settings.redis_password_file.reveal(),
-    )?;
+    let sessions = Sessions::open(&Watched {
+        sentinels: &settings.redis_sentinels,
+        name: &settings.redis_name,
+        password: settings.redis_password_file.reveal(),
+    });
     service::wait::until_ready(&process, "redis", || sessions.answer()).await?;
     process.spawn(
         "prune keys",
@@ -81,6 +91,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         }
     });
     routes::start_metrics();
+    sessions::start_metrics();
     let identity = Identity {
         accounts,
         passwords,

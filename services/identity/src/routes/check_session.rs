@@ -43,7 +43,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_session_tells_whose_it_is(pool: PgPool) {
-        let identity = TestIdentity::open(pool);
+        let identity = TestIdentity::open(pool).await;
         let account = Account {
             id: Uuid::now_v7(),
             role: Role::Organiser,
@@ -67,7 +67,7 @@ mod tests {
 
     #[sqlx::test]
     async fn one_session_too_many_ends_the_oldest(pool: PgPool) {
-        let identity = TestIdentity::open(pool);
+        let identity = TestIdentity::open(pool).await;
         let account = Account {
             id: Uuid::now_v7(),
             role: Role::Customer,
@@ -106,7 +106,7 @@ mod tests {
 
     #[sqlx::test]
     async fn whatever_is_not_a_session_is_refused(pool: PgPool) {
-        let identity = TestIdentity::open(pool);
+        let identity = TestIdentity::open(pool).await;
         let forged = format!("Bearer {}", "0".repeat(64));
         let injected = format!("Bearer {}", "*".repeat(64));
         for authorization in [

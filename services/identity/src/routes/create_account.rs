@@ -187,7 +187,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_repetition_gets_the_first_answer(pool: PgPool) {
-        let identity = TestIdentity::open(pool.clone());
+        let identity = TestIdentity::open(pool.clone()).await;
         let body = ada();
         let first = identity.sign_up("k", &body).await;
         assert_eq!(first.status, 201, "{}", first.body);
@@ -215,7 +215,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_key_is_its_addresss_own(pool: PgPool) {
-        let identity = TestIdentity::open(pool.clone());
+        let identity = TestIdentity::open(pool.clone()).await;
         let (ada, mut bob) = (ada(), ada());
         bob["name"] = json!("Bob");
         assert_eq!(identity.sign_up("1", &ada).await.status, 201);
@@ -232,7 +232,7 @@ mod tests {
 
     #[sqlx::test]
     async fn the_same_key_in_parallel_makes_one_account(pool: PgPool) {
-        let identity = Arc::new(TestIdentity::open(pool.clone()));
+        let identity = Arc::new(TestIdentity::open(pool.clone()).await);
         let body = ada();
         let mut asked = JoinSet::new();
         for _ in 0..6 {
@@ -251,7 +251,7 @@ mod tests {
 
     #[sqlx::test]
     async fn an_address_has_one_account_however_it_is_capitalised(pool: PgPool) {
-        let identity = TestIdentity::open(pool.clone());
+        let identity = TestIdentity::open(pool.clone()).await;
         let mut body = ada();
         assert_eq!(identity.sign_up("a", &body).await.status, 201);
         body["email"] = json!(body["email"].as_str().unwrap().to_uppercase());
@@ -268,7 +268,7 @@ mod tests {
 
     #[sqlx::test]
     async fn bad_input_names_its_field_and_changes_nothing(pool: PgPool) {
-        let identity = TestIdentity::open(pool.clone());
+        let identity = TestIdentity::open(pool.clone()).await;
         for (field, value) in [
             ("email", json!("ada")),
             ("email", json!("a\u{0}@b.c")),
@@ -293,7 +293,7 @@ mod tests {
 
     #[sqlx::test]
     async fn no_password_and_no_fast_hash_of_one_is_kept(pool: PgPool) {
-        let identity = TestIdentity::open(pool.clone());
+        let identity = TestIdentity::open(pool.clone()).await;
         let (one, mut other) = (ada(), ada());
         other["email"] = one["email"].clone();
         other["password"] = json!("another password");

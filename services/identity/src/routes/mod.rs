@@ -39,7 +39,7 @@ pub(crate) fn internal(identity: Identity) -> Router {
 }
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod tests {

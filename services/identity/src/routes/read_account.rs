@@ -63,7 +63,7 @@ mod tests {
 
     #[sqlx::test]
     async fn one_reads_ones_own_account(pool: PgPool) {
-        let identity = TestIdentity::open(pool);
+        let identity = TestIdentity::open(pool).await;
         let mut body = ada();
         body["role"] = json!("organiser");
         let account = identity.sign_up("k", &body).await.body;

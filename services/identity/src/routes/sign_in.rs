@@ -130,7 +130,7 @@ mod tests {
 
     #[sqlx::test]
     async fn the_right_password_gives_a_session_and_no_other_does(pool: PgPool) {
-        let identity = TestIdentity::open(pool);
+        let identity = TestIdentity::open(pool).await;
         let body = ada();
         let account = identity.sign_up("k", &body).await.body;
         let email = body["email"].as_str().unwrap();
@@ -149,7 +149,7 @@ mod tests {
 
     #[sqlx::test]
     async fn an_unknown_address_takes_as_long_as_a_wrong_password(pool: PgPool) {
-        let identity = TestIdentity::open(pool);
+        let identity = TestIdentity::open(pool).await;
         let body = ada();
         identity.sign_up("k", &body).await;
         let fastest = async |email: &str| {

@@ -38,7 +38,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_signed_out_session_is_over_and_others_go_on(pool: PgPool) {
-        let identity = TestIdentity::open(pool);
+        let identity = TestIdentity::open(pool).await;
         let body = ada();
         identity.sign_up("k", &body).await;
         let mut tokens = Vec::new();

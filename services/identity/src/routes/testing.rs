@@ -1,12 +1,13 @@
 //! `identity` over real stores, asked through its routers.
 //!
-//! `DATABASE_URL` names a Postgres where databases may be made; `REDIS_ADDRESS` and
-//! `REDIS_PASSWORD_FILE` name a Redis.
+//! `DATABASE_URL` names a Postgres where databases may be made; `REDIS_SENTINELS` and
+//! `REDIS_PASSWORD_FILE` name the Redis nodes.
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::BodyExt;
+use sentinel::Watched;
 use serde_json::{Value, json};
 use service::Secret;
 use sqlx::PgPool;
@@ -34,8 +35,10 @@ pub(super) struct TestIdentity {
 }
 
 impl TestIdentity {
-    pub(super) fn open(accounts: PgPool) -> Self {
-        Self::with(accounts, sessions(&std::env::var("REDIS_ADDRESS").unwrap()))
+    pub(super) async fn open(accounts: PgPool) -> Self {
+        let sessions = sessions(&std::env::var("REDIS_SENTINELS").unwrap());
+        assert!(sessions.ready().await, "no primary of Redis was found");
+        Self::with(accounts, sessions)
     }
 
     pub(super) fn with(accounts: PgPool, sessions: Sessions) -> Self {
@@ -98,13 +101,18 @@ impl TestIdentity {
     }
 }
 
-/// Sessions in the Redis at `address`.
-pub(super) fn sessions(address: &str) -> Sessions {
+/// Sessions in the Redis nodes that these sentinels watch.
+pub(crate) fn sessions(sentinels: &str) -> Sessions {
     let password: Secret = std::env::var("REDIS_PASSWORD_FILE")
         .unwrap()
         .parse()
         .unwrap();
-    Sessions::open(&address.parse().unwrap(), password.reveal()).unwrap()
+    let sentinels = sentinels.split(',').map(|address| address.parse().unwrap());
+    Sessions::open(&Watched {
+        sentinels: &sentinels.collect::<Vec<_>>(),
+        name: "boxoffice",
+        password: password.reveal(),
+    })
 }
 
 /// A new account's body, with an address that no other test uses.

@@ -1,0 +1,146 @@
+//! Real nodes and sentinels: `REDIS_SENTINELS` and `REDIS_PASSWORD_FILE`. They are left as they
+//! were found; nodes are killed in the scenarios.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
+
+#[path = "../../cache/tests/road/mod.rs"]
+mod road;
+
+use std::time::{Duration, Instant};
+
+use redis::{Role, pipe};
+use road::Road;
+use sentinel::{Address, Error, Primary, Readers, Watched};
+
+fn real() -> Vec<Address> {
+    let text = std::env::var("REDIS_SENTINELS").expect("REDIS_SENTINELS says where they are");
+    text.split(',').map(|one| one.parse().unwrap()).collect()
+}
+
+fn at(sentinels: &[Address]) -> Primary {
+    let file = std::env::var("REDIS_PASSWORD_FILE").expect("REDIS_PASSWORD_FILE names a file");
+    let password = std::fs::read_to_string(file).unwrap();
+    Primary::open(&Watched {
+        sentinels,
+        name: "boxoffice",
+        password: password.trim(),
+    })
+}
+
+async fn found(sentinels: &[Address]) -> Primary {
+    let primary = at(sentinels);
+    assert!(primary.ready(Duration::from_secs(5)).await);
+    primary
+}
+
+async fn role(primary: &Primary) -> Role {
+    let ask = pipe().cmd("ROLE").to_owned();
+    primary.ask::<(Role,)>(&ask).await.unwrap().0
+}
+
+#[tokio::test]
+async fn the_primary_is_found_and_has_replicas() {
+    let Role::Primary { replicas, .. } = role(&found(&real()).await).await else {
+        panic!("no primary");
+    };
+    assert_eq!(replicas.len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_confirmed_is_read_by_one_of_all_nodes_but_one() {
+    let primary = found(&real()).await;
+    let readers = Readers::beside(&primary);
+    let key = format!("test:{}", uuid::Uuid::now_v7());
+    let began = Instant::now();
+    for value in 0..100_u32 {
+        let mut write = pipe();
+        write.cmd("SET").arg(&key).arg(value).arg("EX").arg(60);
+        primary.confirm(write).await.unwrap();
+        let read = pipe().cmd("GET").arg(&key).to_owned();
+        let answers = loop {
+            match readers.ask::<(Option<u32>,)>(&read, 2).await {
+                Some(answers) => break answers,
+                None if value == 0 && began.elapsed() < Duration::from_secs(5) => {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                None => panic!("the nodes do not answer"),
+            }
+        };
+        assert_eq!(answers.len(), 2);
+        assert!(answers.contains(&(Some(value),)), "{value}: {answers:?}");
+    }
+    let delete = pipe().cmd("DEL").arg(&key).to_owned();
+    primary.ask::<()>(&delete).await.unwrap();
+}
+
+#[tokio::test]
+async fn more_answers_than_there_are_nodes_are_never_had() {
+    let primary = found(&real()).await;
+    let readers = Readers::beside(&primary);
+    let ping = pipe().cmd("PING").to_owned();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(readers.ask::<(String,)>(&ping, 2).await.is_some());
+    assert!(readers.ask::<(String,)>(&ping, 4).await.is_none());
+}
+
+#[tokio::test]
+async fn sentinels_that_are_dead_or_hang_cost_a_moment() {
+    let road = Road::to(&real()[0].to_string()).await;
+    road.block();
+    let mut sentinels = vec![
+        "127.0.0.1:1".parse().unwrap(),
+        road.address().parse().unwrap(),
+    ];
+    sentinels.push(real()[1].clone());
+    let began = Instant::now();
+    let primary = found(&sentinels).await;
+    assert!(
+        began.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(matches!(role(&primary).await, Role::Primary { .. }));
+}
+
+#[tokio::test]
+async fn a_primary_stays_while_no_sentinel_answers() {
+    let road = Road::to(&real()[0].to_string()).await;
+    let primary = found(&[road.address().parse().unwrap()]).await;
+    road.block();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        assert!(matches!(role(&primary).await, Role::Primary { .. }));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn without_a_primary_every_question_fails_at_once() {
+    let primary = at(&["127.0.0.1:1".parse().unwrap()]);
+    let readers = Readers::beside(&primary);
+    let began = Instant::now();
+    let ping = pipe().cmd("PING").to_owned();
+    for _ in 0..100 {
+        let asked = primary.ask::<(String,)>(&ping).await;
+        assert!(matches!(asked, Err(Error::Away)), "{asked:?}");
+        let confirmed = primary.confirm(ping.clone()).await;
+        assert!(matches!(confirmed, Err(Error::Away)), "{confirmed:?}");
+        assert!(readers.ask::<(String,)>(&ping, 2).await.is_none());
+    }
+    assert!(
+        began.elapsed() < Duration::from_millis(200),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[tokio::test]
+async fn a_question_that_is_refused_does_not_send_the_primary_away() {
+    let primary = found(&real()).await;
+    let wrong = pipe().cmd("GET").to_owned();
+    assert!(matches!(
+        primary.ask::<()>(&wrong).await,
+        Err(Error::Redis(_))
+    ));
+    assert!(primary.is_there());
+}
