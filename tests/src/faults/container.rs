@@ -7,8 +7,8 @@ use bollard::Docker;
 use bollard::container::LogOutput;
 use bollard::exec::StartExecResults;
 use bollard::models::{
-    ContainerStateStatusEnum, ExecConfig, HealthStatusEnum, NetworkConnectRequest,
-    NetworkDisconnectRequest,
+    ContainerStateStatusEnum, EndpointIpamConfig, ExecConfig, HealthStatusEnum,
+    NetworkConnectRequest, NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder,
@@ -20,6 +20,9 @@ use super::project::PROJECT_LABEL;
 
 /// How long a command inside a container may take.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Label with the fixed address of a container that has one.
+const ADDRESS_LABEL: &str = "boxoffice.address";
 
 /// A container of the project.
 #[derive(Clone, Debug)]
@@ -72,17 +75,19 @@ impl Container {
         self.id.get(..12).unwrap_or(&self.id)
     }
 
-    /// Refuses what does not belong to the project, whatever list it came from.
-    pub(super) async fn own(&self) -> anyhow::Result<&str> {
+    /// What one of its labels says.
+    async fn label(&self, name: &str) -> anyhow::Result<Option<String>> {
         let inspected = self
             .engine
             .inspect_container(&self.id, None::<InspectContainerOptions>)
             .await?;
-        let labels = inspected
-            .config
-            .and_then(|config| config.labels)
-            .unwrap_or_default();
-        if labels.get(PROJECT_LABEL) != Some(&self.project) {
+        let labels = inspected.config.and_then(|config| config.labels);
+        Ok(labels.and_then(|mut labels| labels.remove(name)))
+    }
+
+    /// Refuses what does not belong to the project, whatever list it came from.
+    pub(super) async fn own(&self) -> anyhow::Result<&str> {
+        if self.label(PROJECT_LABEL).await?.as_ref() != Some(&self.project) {
             bail!(
                 "{} does not belong to {}: it is left alone",
                 self.id,
@@ -263,14 +268,20 @@ impl Container {
             .with_context(|| self.name())
     }
 
-    /// Puts it back on the network, under its service's name.
+    /// Puts it back on the network, under its service's name, and with its address where that is
+    /// fixed: the engine has forgotten both.
     ///
     /// # Errors
     /// It is not the project's, or the engine refuses.
     pub async fn connect(&self, network: &str) -> anyhow::Result<()> {
         let container = self.own().await?.to_owned();
+        let address = self.label(ADDRESS_LABEL).await?;
         let endpoint = bollard::models::EndpointSettings {
             aliases: Some(vec![self.service.clone()]),
+            ipam_config: address.map(|address| EndpointIpamConfig {
+                ipv4_address: Some(address),
+                ..Default::default()
+            }),
             ..Default::default()
         };
         let request = NetworkConnectRequest {

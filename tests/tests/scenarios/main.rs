@@ -26,6 +26,7 @@ mod proxy;
 mod purchase;
 mod queue_lost;
 mod races;
+mod redis_lost;
 mod sessions;
 mod stack;
 mod stops;

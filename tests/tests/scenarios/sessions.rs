@@ -8,6 +8,7 @@ use tests::client::{Client, OrderState};
 use tests::crowd::visit::cards;
 use uuid::Uuid;
 
+use crate::redis_lost::redis_primary;
 use crate::stack::{Stack, eventually, refused_with};
 
 /// Ends the session whose token is its argument in half a second, in the store that keeps it under
@@ -36,7 +37,7 @@ async fn a_session_whose_time_is_over_opens_nothing() -> anyhow::Result<()> {
     let before = hall.possessions().await?;
     let token = &ann.session().context("no session")?.token;
     ann.me().await?;
-    let redis = stack.project.one("redis").await?;
+    let redis = redis_primary(&stack).await?;
     let shortened = redis.run(&["sh", "-c", SHORTEN, token]).await?;
     ensure!(
         shortened.exit_code == 0 && shortened.text.trim() == "1",

@@ -23,7 +23,7 @@ const SIGN_INS: usize = 48;
 
 /// Who is stopped before whom: first whoever leans on others, as compose does. What is not named
 /// here leans on all of it.
-const ORDER: [&str; 18] = [
+const ORDER: [&str; 23] = [
     "crowd",
     "nginx",
     "worker",
@@ -34,7 +34,12 @@ const ORDER: [&str; 18] = [
     "cache",
     "localstack",
     "dynamodb",
-    "redis",
+    "redis-1",
+    "redis-2",
+    "redis-3",
+    "sentinel-1",
+    "sentinel-2",
+    "sentinel-3",
     "haproxy",
     "postgres-1",
     "postgres-2",
