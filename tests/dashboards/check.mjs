@@ -67,6 +67,7 @@ function otherMistakes() {
     if (uids.has(dashboard.uid)) say(`uid ${dashboard.uid} is that of ${uids.get(dashboard.uid)} too`);
     uids.set(dashboard.uid, file);
     if (!dashboard.tags?.includes("boxoffice")) say("the tag boxoffice is missing: links would not find it");
+    for (const mark of dashboard.annotations?.list ?? []) shortWindows(mark.target?.expr, (text) => say(`mark "${mark.name}": ${text}`));
     const panels = Array.isArray(dashboard.panels) ? dashboard.panels : [];
     const ids = new Set();
     panels.forEach((panel, index) => {
@@ -95,13 +96,18 @@ function otherMistakes() {
         if (/\bby \((?!le\))/.test(expr) && /^(timeseries|state-timeline|bargauge)$/.test(panel.type) && !target.legendFormat) {
           say(`${name}: query ${target.refId} has no legend`);
         }
-        for (const [, size, unit] of expr.matchAll(/\[(\d+)([smh])\]/g)) {
-          if (size * { s: 1, m: 60, h: 3600 }[unit] < 20) say(`${name}: a window below four scrapes: [${size}${unit}]`);
-        }
+        shortWindows(expr, (text) => say(`${name}: ${text}`));
       }
     });
   }
   return found;
+}
+
+/** A scrape may be late or missing: fewer than four in a window say little. */
+function shortWindows(expr, say) {
+  for (const [, size, unit] of (expr ?? "").matchAll(/\[(\d+)([smh])\]/g)) {
+    if (size * { s: 1, m: 60, h: 3600 }[unit] < 20) say(`a window below four scrapes: [${size}${unit}]`);
+  }
 }
 
 /** The types are those of the Grafana that is run. */

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import test from "node:test";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const whole = readFileSync(join(here, "../../grafana/dashboards/glance.json"), "utf8");
+const whole = readFileSync(join(here, "../../grafana/dashboards/failover.json"), "utf8");
 
 const breakages = {
   "a misspelt option": [(d) => (stat(d).options.colorMod = "value"), /colorMod/],
@@ -22,10 +22,13 @@ const breakages = {
   "a panel without a query": [(d) => (stat(d).targets = []), /Source has 0 element/],
   "another data source": [(d) => (stat(d).targets[0].datasource.uid = "other"), /"other"/],
   "a window below four scrapes": [(d) => (stat(d).targets[0].expr = "rate(x[5s])"), /below four scrapes/],
+  "a misspelt field of a mark": [(d) => (mark(d).textFormatt = "x"), /textFormatt/],
+  "a mark that looks at too little": [(d) => (mark(d).target.expr = "rate(x[5s])"), /mark "Worker": a window below/],
   "a panel over another": [(d) => (lines(d).gridPos.y = 0), /covers panel/],
   "thresholds that fall": [(d) => (stat(d).fieldConfig.defaults.thresholds.steps = [{ color: "red", value: null }, { color: "green", value: 2 }, { color: "red", value: 1 }]), /do not rise/],
 };
 const stat = (dashboard) => dashboard.panels.find((panel) => panel.type === "stat");
+const mark = (dashboard) => dashboard.annotations.list[0];
 const lines = (dashboard) => dashboard.panels.find((panel) => panel.type === "timeseries");
 
 function check(dashboard) {

@@ -59,11 +59,25 @@ type Panel =
   | Asking<"state-timeline", statetimeline.Options, statetimeline.FieldConfig>
   | (Omit<Required_<Plain<raw.RowPanel>, "title" | "gridPos">, "panels"> & { panels: [] });
 
+/**
+ * A mark on every graph, where the value of a query is its time in milliseconds. The published type
+ * leaves the fields of a data source open; these are those of Prometheus.
+ */
+type Mark = Omit<Plain<raw.AnnotationQuery>, "datasource" | "target"> & {
+  datasource: Prometheus;
+  target: { refId: string; expr: string };
+  useValueForTime: true;
+  titleFormat: string;
+  textFormat: string;
+  tagKeys: string;
+};
+
 /** A file under grafana/dashboards. */
 export type Dashboard = Omit<
   Required_<Plain<raw.Dashboard>, "uid" | "title" | "description" | "tags" | "refresh" | "time">,
-  "panels"
+  "panels" | "annotations"
 > & {
+  annotations: { list: Mark[] };
   refresh: "5s";
   time: { from: "now-15m"; to: "now" };
   panels: [Panel, ...Panel[]];

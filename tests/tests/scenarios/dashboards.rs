@@ -1,5 +1,6 @@
 //! Every panel of every dashboard: its queries run against the live Prometheus and return data,
-//! each metric that they name is there, and the panel has a unit and a description.
+//! each metric that they name is there, and the panel has a unit and a description. The queries of
+//! marks run as well, but may find nothing: they stand where something happened.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -46,20 +47,41 @@ struct Panel {
     queries: Vec<String>,
 }
 
-fn panels() -> anyhow::Result<Vec<Panel>> {
+fn dashboards() -> anyhow::Result<Vec<Value>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../grafana/dashboards");
-    let mut panels = Vec::new();
+    let mut dashboards = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let text = std::fs::read_to_string(&path)?;
-        let dashboard: Value = serde_json::from_str(&text)?;
-        let title = dashboard["title"].as_str().unwrap_or_default().to_owned();
-        collect(&dashboard["panels"], &title, &mut panels);
+        dashboards.push(serde_json::from_str(&std::fs::read_to_string(&path)?)?);
+    }
+    Ok(dashboards)
+}
+
+fn panels() -> anyhow::Result<Vec<Panel>> {
+    let mut panels = Vec::new();
+    for dashboard in dashboards()? {
+        let title = dashboard["title"].as_str().unwrap_or_default();
+        collect(&dashboard["panels"], title, &mut panels);
     }
     Ok(panels)
+}
+
+/// The names and queries of all marks.
+fn marks() -> anyhow::Result<Vec<(String, String)>> {
+    let mut marks = Vec::new();
+    for dashboard in dashboards()? {
+        let list = dashboard["annotations"]["list"].as_array();
+        for mark in list.into_iter().flatten() {
+            let name = format!("{} / mark {}", dashboard["title"], mark["name"]);
+            let query = mark["target"]["expr"].as_str();
+            let query = query.with_context(|| format!("{name} asks nothing"))?;
+            marks.push((name, substituted(query)));
+        }
+    }
+    Ok(marks)
 }
 
 fn collect(list: &Value, dashboard: &str, panels: &mut Vec<Panel>) {
@@ -158,6 +180,10 @@ fn the_metrics_of_a_query_are_told_from_everything_else_in_it() {
         ),
         ("time() - max(max_over_time(up[15m]))", vec!["up"]),
         ("60 * (sum(rate(a:b[1m])) or vector(0))", vec!["a:b"]),
+        (
+            r#"1000 * max_over_time((time() + 0 * (a{b="c"} unless on (d) last_over_time(e[30s] offset 5s) == 1))[5m:5s])"#,
+            vec!["a", "e"],
+        ),
     ];
     for (query, wanted) in cases {
         let found: Vec<_> = metrics(query).into_iter().collect();
@@ -241,10 +267,19 @@ async fn every_panel_of_every_dashboard_has_data() -> anyhow::Result<()> {
     }
     ensure!(empty.is_empty(), "queries without data: {empty:#?}");
 
-    // A query may give a value where nothing is counted; then its metrics have to be there.
+    let marks = marks()?;
+    ensure!(marks.len() >= 4, "only {} marks", marks.len());
+    for (name, query) in &marks {
+        let answer = has_data(&stack, query).await;
+        answer.with_context(|| name.clone())?;
+    }
+
+    // A query may give a value where nothing is counted, and a mark nothing where nothing happened;
+    // then their metrics have to be there.
     let there = metric_names(&stack).await?;
     let unknown: Vec<_> = queries
         .iter()
+        .chain(&marks)
         .flat_map(|(name, query)| metrics(query).into_iter().map(move |one| (name, one)))
         .filter(|(_, one)| !there.contains(one) && !ONLY_AFTER_FAILURES.contains(&one.as_str()))
         .collect();
