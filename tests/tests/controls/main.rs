@@ -1,45 +1,69 @@
 //! Negative controls: a checker is trusted because it has been seen to fail.
 //!
-//! For each of three promises a patch takes out every guard of it, unique keys included, from a
-//! copy of the tree. The same driver then runs twice on a small system of its own, made of real
-//! stores and of processes built from the tree: as it is, where the matching checker must find
-//! nothing although what the guards are for did happen, and patched, where it must find the
-//! promise broken.
+//! For each control a patch takes out every guard of a promise, unique keys included, from a copy
+//! of the tree. The same driver then runs on a small system of its own, made of real stores and of
+//! processes built from the tree: as it is, where the matching checker must find nothing although
+//! what the guards are for did happen, and patched, where it must find the promise broken. Each
+//! control says within how many such runs: one where the driver leaves nothing to chance, more
+//! where what it is after is a race.
 //!
 //! They need the toolbox and the test stack (Postgres, and images for a queue and an etcd of their
 //! own), so they are ignored unless asked for, as `make test` does.
 
 mod deduplication;
 mod fencing;
+mod fifo_group;
+mod outbox_marked_on_send;
+mod process;
 mod scratch;
 mod seat_lock;
 mod system;
 mod workshop;
 
-use anyhow::{bail, ensure};
+use anyhow::{Context, bail, ensure};
 use tests::checkers::Verdict;
 
-/// What both runs of a control must show: a promise held, and broken in each of these ways.
-fn judge(with_guards: &Verdict, without: &Verdict, says: &[&str]) -> anyhow::Result<()> {
-    ensure!(
-        matches!(with_guards, Verdict::Held),
-        "with all guards: {}",
-        shown(with_guards)
-    );
-    let Verdict::Broken(violations) = without else {
-        bail!("without the guards: {}", shown(without));
-    };
-    for way in says {
-        ensure!(
-            violations
-                .iter()
-                .any(|violation| violation.what.contains(way)),
-            "the checker does not say `{way}` without the guards, but: {}",
-            shown(without)
-        );
+/// What came of a run.
+struct Seen {
+    /// What the checker of the promise says.
+    verdict: Verdict,
+    /// Whether what the guards are for did happen, and they met it. Asked where they are there.
+    guarded: anyhow::Result<()>,
+}
+
+/// Drives the system with its guards and without them, in turn, until the checker says of the
+/// second one that the promise is broken in each of these ways: within so many runs. With its
+/// guards the system must keep the promise in every run.
+async fn caught_within<G>(
+    runs: usize,
+    says: &[&str],
+    [with, without]: [&G; 2],
+    drive: impl AsyncFn(&G) -> anyhow::Result<Seen>,
+) -> anyhow::Result<()> {
+    let mut last = String::new();
+    for run in 1..=runs {
+        let seen = drive(with).await?;
+        let held = matches!(seen.verdict, Verdict::Held);
+        ensure!(held, "run {run}, with all guards: {}", shown(&seen.verdict));
+        seen.guarded
+            .with_context(|| format!("run {run}, with all guards"))?;
+        let seen = drive(without).await?;
+        last = shown(&seen.verdict);
+        if says_each(&seen.verdict, says) {
+            println!("caught in run {run} of at most {runs}: {last}");
+            return Ok(());
+        }
     }
-    println!("without the guards the checker says: {}", shown(without));
-    Ok(())
+    bail!("not caught within {runs} runs: the checker does not say all of {says:?}, but: {last}")
+}
+
+/// Whether the promise is broken in each of these ways.
+fn says_each(verdict: &Verdict, says: &[&str]) -> bool {
+    let Verdict::Broken(violations) = verdict else {
+        return false;
+    };
+    let is_said = |way: &&str| violations.iter().any(|one| one.what.contains(*way));
+    says.iter().all(is_said)
 }
 
 /// A verdict in a line.

@@ -1,15 +1,16 @@
 //! Promise 2 without the lock of a seat, the look at whose it is, and the unique tickets.
 
 use anyhow::ensure;
-use tests::checkers::Verdict;
-use tests::client::booking::{Wanted, place_hold, place_order};
-use tests::client::{Client, Failure, Hold, SeatName};
+use tests::client::SeatName;
+use tests::client::booking::Wanted;
 use tests::crowd::visit::cards;
-use uuid::Uuid;
 
-use crate::judge;
-use crate::system::{System, signed};
+use crate::system::{System, buy};
 use crate::workshop::{self, Programs};
+use crate::{Seen, caught_within};
+
+/// Within how many runs it is caught: two customers must look at a seat in the same moment.
+const WITHIN: usize = 3;
 
 /// Customers who want the same seats at once, again and again.
 const CUSTOMERS: usize = 8;
@@ -21,27 +22,10 @@ const ROUNDS: i32 = 6;
 #[ignore = "needs the toolbox and the test stack: make test"]
 async fn without_the_seat_lock_the_checker_of_seats_finds_a_seat_that_was_sold_twice()
 -> anyhow::Result<()> {
-    let with_guards = drive(workshop::as_it_is().await?).await?;
-    let without = drive(&workshop::patched("seat-lock", &["booking"]).await?).await?;
-    ensure!(
-        with_guards.orders.iter().all(|orders| *orders == 1),
-        "with all guards one of them gets the seats each time, and not {:?}",
-        with_guards.orders
-    );
+    let with = workshop::as_it_is().await?;
+    let without = workshop::patched("seat-lock", &["booking"]).await?;
     // Found in what there is in the end, and in what customers were answered alone.
-    judge(
-        &with_guards.verdict,
-        &without.verdict,
-        &["owners", "at once"],
-    )
-}
-
-/// What came of a run.
-struct Seen {
-    /// Of promise 2.
-    verdict: Verdict,
-    /// Orders that were accepted, by round.
-    orders: Vec<usize>,
+    caught_within(WITHIN, &["owners", "at once"], [with, &without], drive).await
 }
 
 /// Customers who all hold and order the same seats at the same moment.
@@ -66,7 +50,7 @@ async fn happens_in(system: &System) -> anyhow::Result<Seen> {
             let (client, wanted) = (system.customer()?, wanted.clone());
             let event_id = system.event_id;
             tasks.push(tokio::spawn(async move {
-                buy(&client, event_id, &wanted).await
+                buy(&client, event_id, &wanted, cards::FINE).await
             }));
         }
         let mut accepted = 0;
@@ -78,14 +62,15 @@ async fn happens_in(system: &System) -> anyhow::Result<Seen> {
     }
     Ok(Seen {
         verdict: system.verdict(2).await?,
-        orders,
+        guarded: guarded(&orders),
     })
 }
 
-async fn buy(client: &Client, event_id: Uuid, wanted: &Wanted) -> Result<(), Failure> {
-    let ask = signed(client, place_hold(client.next_key(), event_id, wanted));
-    let hold: Hold = client.read(&ask).await?;
-    let ask = place_order(client.next_key(), hold.id, cards::FINE);
-    client.insist(&signed(client, ask)).await?;
+/// One of the customers gets the seats each time.
+fn guarded(orders: &[usize]) -> anyhow::Result<()> {
+    ensure!(
+        orders.iter().all(|orders| *orders == 1),
+        "orders that were accepted, by round: {orders:?}"
+    );
     Ok(())
 }

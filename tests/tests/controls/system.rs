@@ -3,60 +3,25 @@
 //! value.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
+use queue::Queue;
 use serde_json::json;
 use tests::checkers::{Ending, PROMISES, Verdict, Witnesses};
 use tests::client::bank::Bank;
+use tests::client::booking::{Wanted, place_hold, place_order};
 use tests::client::internal::{Audit, Internal};
-use tests::client::{Ask, Budget, Client, Door, Session};
+use tests::client::{Ask, Budget, Client, Door, Failure, Hold, Order, Session};
 use tests::crowd::run_id;
 use tests::faults::{Container, Project};
 use tests::history::History;
-use tokio::process::{Child, Command};
 use uuid::Uuid;
 
+use crate::process::{Process, Setting, spawn, wait_for};
 use crate::scratch::Scratch;
 use crate::workshop::Programs;
-
-/// How long a process may take to be ready.
-const READY_BOUND: Duration = Duration::from_secs(40);
-
-/// A process of the system.
-#[derive(Debug)]
-pub struct Process {
-    child: Child,
-    /// Its public listener.
-    pub public: String,
-    /// Its internal listener.
-    pub internal: String,
-}
-
-impl Process {
-    /// Sends it a signal, such as `STOP`.
-    pub async fn signal(&self, name: &str) -> anyhow::Result<()> {
-        let id = self.child.id().context("it has ended")?;
-        let done = Command::new("sh")
-            .args(["-c", &format!("kill -{name} {id}")])
-            .status()
-            .await?;
-        ensure!(done.success(), "kill -{name} {id}: {done}");
-        Ok(())
-    }
-
-    /// The value of a series on its `/metrics`, if it is there.
-    pub async fn metric(&self, series: &str) -> anyhow::Result<Option<f64>> {
-        let page = tests::client::http_client()?
-            .get(format!("{}/metrics", self.internal))
-            .send();
-        let page = page.await?.text().await?;
-        let value = page.lines().find_map(|line| line.strip_prefix(series));
-        Ok(value.and_then(|value| value.trim().parse().ok()))
-    }
-}
 
 /// The system.
 #[derive(Debug)]
@@ -78,7 +43,7 @@ pub struct System {
 }
 
 /// Seats of the event: one section of one row.
-pub const SEATS: u32 = 20;
+pub const SEATS: u32 = 60;
 
 /// The bank's API key within a control.
 const BANK_KEY: &str = "a key for one run of a control";
@@ -92,11 +57,7 @@ impl System {
         let [_, _, _, password] = scratch.parts()?;
         std::fs::write(folder.join("password"), password)?;
         std::fs::write(folder.join("bank_key"), BANK_KEY)?;
-        let own = database_settings(&scratch, &folder)?;
-        let key = "/run/secrets/booking/ticket_public_key".to_owned();
-        let key = std::env::var("TICKET_PUBLIC_KEY_FILE").unwrap_or(key);
-        let settings = [own.as_slice(), &[("TICKET_PUBLIC_KEY_FILE", key)]].concat();
-        let booking = spawn(programs, "booking", &settings, &folder).await?;
+        let booking = booking(programs, &scratch, &folder).await?;
         let event_id = Uuid::now_v7();
         let seating = json!({
             "organiser_id": Uuid::now_v7(),
@@ -135,7 +96,7 @@ impl System {
     pub async fn with_workers(&mut self, count: usize, period: Duration) -> anyhow::Result<()> {
         let project = std::env::var("BOXOFFICE_PROJECT").context("BOXOFFICE_PROJECT")?;
         let project = Project::named(&project).await?;
-        let queue = twin(&project, "localstack", &[], &mut self.twins).await?;
+        twin(&project, "localstack", &[], &mut self.twins).await?;
         let alone = [
             ("ETCD_NAME", "twin"),
             ("ETCD_INITIAL_CLUSTER", "twin=http://127.0.0.1:2380"),
@@ -144,6 +105,8 @@ impl System {
             ("ETCD_INITIAL_CLUSTER_TOKEN", "control"),
         ];
         let etcd = twin(&project, "etcd-1", &alone, &mut self.twins).await?;
+        let etcd = etcd.state().await?.address;
+        let etcd = etcd.context("the twin of etcd-1 has no address")?;
         let file = |name: &str| self.folder.join(name).display().to_string();
         let bank = spawn(
             &self.programs,
@@ -155,7 +118,7 @@ impl System {
             &self.folder,
         )
         .await?;
-        let sqs = format!("http://{queue}:4566");
+        let sqs = self.sqs()?;
         wait_for(&format!("{sqs}/_localstack/init/ready"), "SUCCESSFUL").await?;
         let key = "/run/secrets/worker/ticket_signing_key".to_owned();
         let key = std::env::var("TICKET_SIGNING_KEY_FILE").unwrap_or(key);
@@ -220,15 +183,43 @@ impl System {
         Ok(promise.verdict(&self.history.records(), &self.ending().await?))
     }
 
-    /// The address of the queue.
-    pub async fn queue(&self) -> anyhow::Result<String> {
+    /// Waits until what `booking` has of the event is like this; whether it came within `bound`.
+    pub async fn until(
+        &self,
+        bound: Duration,
+        like_this: impl Fn(&Audit) -> bool,
+    ) -> anyhow::Result<bool> {
+        let began = Instant::now();
+        loop {
+            if like_this(&self.audit().await?) {
+                return Ok(true);
+            }
+            if began.elapsed() > bound {
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The queue of payments.
+    pub fn payments(&self) -> anyhow::Result<Queue> {
+        let name = messages::outbox::Destination::Payments.queue();
+        Ok(Queue::new(queue::client(&self.sqs()?), name))
+    }
+
+    /// Kills the queue, which forgets everything, and starts it anew, which makes it empty.
+    pub async fn lose_queue(&self) -> anyhow::Result<()> {
         let queue = self.twins.first().context("no queue was asked for")?;
-        let address = queue
-            .state()
-            .await?
-            .address
-            .context("the queue has no address")?;
-        Ok(format!("http://{address}:4566"))
+        queue.kill().await?;
+        queue.start().await?;
+        let ready = format!("{}/_localstack/init/ready", self.sqs()?);
+        wait_for(&ready, "SUCCESSFUL").await
+    }
+
+    /// The queue's address by name: one that is started anew may have another number.
+    fn sqs(&self) -> anyhow::Result<String> {
+        let queue = self.twins.first().context("no queue was asked for")?;
+        Ok(format!("http://{}:4566", queue.host_name()))
     }
 
     /// Ends the processes and removes what they left.
@@ -239,7 +230,7 @@ impl System {
             .chain(&mut self.bank)
             .chain([&mut self.booking])
         {
-            process.child.kill().await?;
+            process.end().await?;
         }
         for twin in &self.twins {
             twin.remove().await?;
@@ -249,13 +240,32 @@ impl System {
     }
 }
 
+/// A purchase as far as the customer's part of it goes: a hold and an order of it.
+pub async fn buy(
+    client: &Client,
+    event_id: Uuid,
+    wanted: &Wanted,
+    card: &str,
+) -> Result<Order, Failure> {
+    let ask = signed(client, place_hold(client.next_key(), event_id, wanted));
+    let hold: Hold = client.read(&ask).await?;
+    let ask = place_order(client.next_key(), hold.id, card);
+    client.read(&signed(client, ask)).await
+}
+
 /// What Nginx would say after its session check.
 pub fn signed(client: &Client, ask: Ask) -> Ask {
     ask.header("x-account-id", client.account_id().to_string())
         .header("x-account-role", "customer")
 }
 
-type Setting = (&'static str, String);
+async fn booking(programs: &Programs, scratch: &Scratch, folder: &Path) -> anyhow::Result<Process> {
+    let key = "/run/secrets/booking/ticket_public_key".to_owned();
+    let key = std::env::var("TICKET_PUBLIC_KEY_FILE").unwrap_or(key);
+    let mut settings = database_settings(scratch, folder)?;
+    settings.push(("TICKET_PUBLIC_KEY_FILE", key));
+    spawn(programs, "booking", &settings, folder).await
+}
 
 fn database_settings(scratch: &Scratch, folder: &Path) -> anyhow::Result<Vec<Setting>> {
     let [host, port, user, _] = scratch.parts()?;
@@ -273,80 +283,15 @@ fn database_settings(scratch: &Scratch, folder: &Path) -> anyhow::Result<Vec<Set
     ])
 }
 
-/// Starts a twin of a service and gives its address.
+/// Starts a twin of a service.
 async fn twin(
     project: &Project,
     service: &str,
     variables: &[(&str, &str)],
     twins: &mut Vec<Container>,
-) -> anyhow::Result<String> {
+) -> anyhow::Result<Container> {
     let original = project.one(service).await?;
     let twin = project.twin_of(&original, variables).await?;
     twins.push(twin.clone());
-    twin.state()
-        .await?
-        .address
-        .with_context(|| format!("the twin of {service} has no address"))
-}
-
-/// Starts a program and waits until it is ready.
-async fn spawn(
-    programs: &Programs,
-    program: &str,
-    settings: &[Setting],
-    folder: &Path,
-) -> anyhow::Result<Process> {
-    let (public, internal) = (free_port().await?, free_port().await?);
-    let log = folder.join(format!("{program}-{public}.log"));
-    let mut command = Command::new(programs.path(program));
-    command
-        .env_clear()
-        .env("HTTP_LISTEN", format!("127.0.0.1:{public}"))
-        .env("INTERNAL_LISTEN", format!("127.0.0.1:{internal}"))
-        .envs(settings.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::null())
-        .stdout(std::fs::File::create(&log)?)
-        .stderr(std::fs::File::options().append(true).open(&log)?)
-        .kill_on_drop(true);
-    let child = command
-        .spawn()
-        .with_context(|| programs.path(program).display().to_string())?;
-    let process = Process {
-        child,
-        public: format!("http://127.0.0.1:{public}"),
-        internal: format!("http://127.0.0.1:{internal}"),
-    };
-    if let Err(error) = wait_for(&format!("{}/readyz", process.internal), "ready").await {
-        let log = std::fs::read_to_string(&log).unwrap_or_default();
-        let end: Vec<_> = log.lines().rev().take(10).collect();
-        bail!(
-            "{program}: {error:#}\n{}",
-            end.into_iter().rev().collect::<Vec<_>>().join("\n")
-        );
-    }
-    Ok(process)
-}
-
-async fn free_port() -> anyhow::Result<u16> {
-    Ok(tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await?
-        .local_addr()?
-        .port())
-}
-
-/// Waits until an address answers 200 with this text in it.
-async fn wait_for(address: &str, text: &str) -> anyhow::Result<()> {
-    let http = tests::client::http_client()?;
-    let began = Instant::now();
-    loop {
-        let asked = async {
-            let response = http.get(address).send().await?.error_for_status()?;
-            response.text().await
-        };
-        match asked.await {
-            Ok(answer) if answer.contains(text) => return Ok(()),
-            other if began.elapsed() > READY_BOUND => bail!("{address} is not ready: {other:?}"),
-            _ => tokio::time::sleep(Duration::from_millis(100)).await,
-        }
-    }
+    Ok(twin)
 }
