@@ -138,6 +138,23 @@ impl Container {
         })
     }
 
+    /// Its address in this network, where it is in several.
+    ///
+    /// # Errors
+    /// It is not there, or the engine does not answer.
+    pub async fn address_in(&self, network: &str) -> anyhow::Result<String> {
+        let inspected = self
+            .engine
+            .inspect_container(&self.id, None::<InspectContainerOptions>)
+            .await?;
+        inspected
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .and_then(|mut networks| networks.remove(network)?.ip_address)
+            .filter(|address| !address.is_empty())
+            .with_context(|| format!("{} has no address in {network}", self.name()))
+    }
+
     /// Whether nothing has to be waited for. Where the engine has not found it healthy, its health
     /// check is made at once: the engine looks only every 15 or 20 s.
     ///

@@ -7,6 +7,8 @@
 mod container;
 mod project;
 mod twin;
+mod twin_network;
 
 pub use container::{Container, Printed, State};
 pub use project::Project;
+pub use twin_network::TwinNetwork;

@@ -57,6 +57,10 @@ impl Project {
         &self.name
     }
 
+    pub(super) fn engine(&self) -> &Docker {
+        &self.engine
+    }
+
     /// The containers of a service, running or not, by number.
     ///
     /// # Errors

@@ -3,7 +3,9 @@
 //! original, because it gets only those of its volumes that are read-only.
 
 use anyhow::Context;
-use bollard::models::{ContainerCreateBody, EndpointSettings, HostConfig, NetworkingConfig};
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, NetworkConnectRequest, NetworkingConfig,
+};
 use bollard::query_parameters::{
     CreateContainerOptions, InspectContainerOptions, RemoveContainerOptionsBuilder,
     StartContainerOptions,
@@ -26,6 +28,23 @@ impl Project {
         original: &Container,
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Container> {
+        let network = self.network().await?;
+        self.twin_in(original, variables, &[(&network, None)]).await
+    }
+
+    /// The same in these networks, each with the name that the twin has there.
+    ///
+    /// # Errors
+    /// The engine refuses.
+    pub async fn twin_in(
+        &self,
+        original: &Container,
+        variables: &[(&str, &str)],
+        networks: &[(&str, Option<&str>)],
+    ) -> anyhow::Result<Container> {
+        let [(first, name), others @ ..] = networks else {
+            anyhow::bail!("a twin is in no network");
+        };
         let engine = &original.engine;
         let inspected = engine
             .inspect_container(&original.id, None::<InspectContainerOptions>)
@@ -49,7 +68,6 @@ impl Project {
             (SERVICE_LABEL, TWIN),
             (ONE_OFF_LABEL, "False"),
         ];
-        let network = self.network().await?;
         let body = ContainerCreateBody {
             image: config.image,
             user: config.user,
@@ -68,17 +86,25 @@ impl Project {
                 cap_drop: host.cap_drop,
                 security_opt: host.security_opt,
                 tmpfs: host.tmpfs,
-                network_mode: Some(network.clone()),
+                dns_options: host.dns_options,
+                network_mode: Some((*first).to_owned()),
                 ..Default::default()
             }),
             networking_config: Some(NetworkingConfig {
-                endpoints_config: Some([(network, EndpointSettings::default())].into()),
+                endpoints_config: Some([((*first).to_owned(), endpoint(*name))].into()),
             }),
             ..Default::default()
         };
         let created = engine
             .create_container(None::<CreateContainerOptions>, body)
             .await?;
+        for (network, name) in others {
+            let request = NetworkConnectRequest {
+                container: created.id.clone(),
+                endpoint_config: Some(endpoint(*name)),
+            };
+            engine.connect_network(network, request).await?;
+        }
         engine
             .start_container(&created.id, None::<StartContainerOptions>)
             .await?;
@@ -89,6 +115,13 @@ impl Project {
             service: TWIN.to_owned(),
             number: 1,
         })
+    }
+}
+
+fn endpoint(name: Option<&str>) -> EndpointSettings {
+    EndpointSettings {
+        aliases: name.map(|name| vec![name.to_owned()]),
+        ..Default::default()
     }
 }
 

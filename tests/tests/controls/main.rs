@@ -1,20 +1,23 @@
 //! Negative controls: a checker is trusted because it has been seen to fail.
 //!
 //! For each control a patch takes out every guard of a promise, unique keys included, from a copy
-//! of the tree. The same driver then runs on a small system of its own, made of real stores and of
-//! processes built from the tree: as it is, where the matching checker must find nothing although
-//! what the guards are for did happen, and patched, where it must find the promise broken. Each
-//! control says within how many such runs: one where the driver leaves nothing to chance, more
-//! where what it is after is a race.
+//! of the tree; where the guard is a setting of Patroni, that is changed instead. The same driver
+//! then runs on a small system of its own, made of real stores and of processes built from the
+//! tree: as it is, where the matching checker must find nothing although what the guards are for
+//! did happen, and without the guards, where it must find the promise broken. Each control says
+//! within how many such runs: one where the driver leaves nothing to chance, more where what it is
+//! after is a race.
 //!
-//! They need the toolbox and the test stack (Postgres, and images for a queue and an etcd of their
-//! own), so they are ignored unless asked for, as `make test` does.
+//! They need the toolbox and the test stack (its Postgres, and images for Postgres nodes, a queue
+//! and an etcd of their own), so they are ignored unless asked for, as `make test` does.
 
+mod cluster;
 mod deduplication;
 mod fencing;
 mod fifo_group;
 mod outbox_marked_on_send;
 mod process;
+mod replication;
 mod scratch;
 mod seat_lock;
 mod system;

@@ -51,7 +51,15 @@ const BANK_KEY: &str = "a key for one run of a control";
 impl System {
     /// Starts `booking` alone, with an event whose organiser is paid on `payout_account`.
     pub async fn start(programs: &Programs, payout_account: &str) -> anyhow::Result<Self> {
-        let scratch = Scratch::new().await?;
+        Self::on(programs, Scratch::new().await?, payout_account).await
+    }
+
+    /// The same on a database that is there already.
+    pub async fn on(
+        programs: &Programs,
+        scratch: Scratch,
+        payout_account: &str,
+    ) -> anyhow::Result<Self> {
         let folder = std::env::temp_dir().join(format!("control-{}", run_id()));
         std::fs::create_dir_all(&folder)?;
         let [_, _, _, password] = scratch.parts()?;
@@ -90,6 +98,14 @@ impl System {
             workers: Vec::new(),
             event_id,
         })
+    }
+
+    /// Ends `booking` and starts it anew on another server that has a copy of its database.
+    pub async fn move_booking(&mut self, server: &str) -> anyhow::Result<()> {
+        self.booking.end().await?;
+        self.scratch = self.scratch.copy_on(server.to_owned());
+        self.booking = booking(&self.programs, &self.scratch, &self.folder).await?;
+        Ok(())
     }
 
     /// Starts `bank`, a queue, an etcd, and so many workers, who settle each `period`.
