@@ -24,7 +24,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(400);
 /// How often each connection is tried, and made where it is missing.
 const EVERY: Duration = Duration::from_secs(1);
 /// The least between two such rounds, whatever is lost in between.
-const AT_LEAST: Duration = Duration::from_millis(100);
+const AT_LEAST: Duration = Duration::from_millis(20);
+/// How soon again while the sentinels have not said yet which nodes there are.
+const AT_FIRST: Duration = Duration::from_millis(100);
 
 /// Connections to all nodes, for reading. Clones share them.
 #[derive(Clone, Debug)]
@@ -106,36 +108,35 @@ impl Inner {
         }
     }
 
-    /// Tries each connection, and makes those that are missing.
+    /// Tries each connection, and makes those that are missing. Each is used as soon as it stands:
+    /// in a failover the sentinels close those to all nodes at once, and the dead node is the one
+    /// that is slow to be found out.
     async fn renew(&self) {
         let Some(view) = self.primary.inner().view() else {
             return;
         };
-        let held = self.lock().clone();
-        let password = &self.primary.inner().password;
-        let tried = view.nodes.into_iter().map(|address| {
-            let held = held.get(&address).cloned();
-            async move {
-                let good = match held {
-                    Some(connection) => answers(connection).await,
-                    None => None,
-                };
-                let connection = match good {
-                    Some(connection) => connection,
-                    None => connect(&address, password, ANSWER_TIMEOUT).await.ok()?,
-                };
-                Some((address, connection))
+        self.lock()
+            .retain(|address, _| view.nodes.contains(address));
+        let tried = view.nodes.iter().map(|address| async move {
+            let held = self.lock().get(address).cloned();
+            if let Some(connection) = held
+                && answers(connection).await
+            {
+                return;
             }
+            let password = &self.primary.inner().password;
+            match connect(address, password, ANSWER_TIMEOUT).await {
+                Ok(connection) => self.lock().insert(address.clone(), connection),
+                Err(_) => self.lock().remove(address),
+            };
         });
-        let renewed = join_all(tried).await.into_iter().flatten().collect();
-        *self.lock() = renewed;
+        join_all(tried).await;
     }
 }
 
-/// The connection, if somebody answers on it.
-async fn answers(mut connection: MultiplexedConnection) -> Option<MultiplexedConnection> {
-    let ping = cmd("PING").exec_async(&mut connection).await;
-    ping.ok().map(|()| connection)
+/// Whether somebody answers on a connection.
+async fn answers(mut connection: MultiplexedConnection) -> bool {
+    cmd("PING").exec_async(&mut connection).await.is_ok()
 }
 
 async fn keep(readers: Weak<Inner>, lost: Arc<Notify>) {
@@ -146,7 +147,7 @@ async fn keep(readers: Weak<Inner>, lost: Arc<Notify>) {
         inner.renew().await;
         // The nodes are known soon after the start.
         let pause = if inner.lock().is_empty() {
-            AT_LEAST
+            AT_FIRST
         } else {
             EVERY
         };

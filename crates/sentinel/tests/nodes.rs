@@ -112,6 +112,8 @@ async fn a_primary_stays_while_no_sentinel_answers() {
         assert!(matches!(role(&primary).await, Role::Primary { .. }));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    road.open();
+    assert!(matches!(role(&primary).await, Role::Primary { .. }));
 }
 
 #[tokio::test]
