@@ -4,22 +4,16 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bollard::Docker;
-use bollard::container::LogOutput;
-use bollard::exec::StartExecResults;
 use bollard::models::{
-    ContainerStateStatusEnum, EndpointIpamConfig, ExecConfig, HealthStatusEnum,
-    NetworkConnectRequest, NetworkDisconnectRequest,
+    ContainerStateStatusEnum, EndpointIpamConfig, HealthStatusEnum, NetworkConnectRequest,
+    NetworkDisconnectRequest,
 };
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder,
-    StartContainerOptions, StopContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptionsBuilder, StartContainerOptions,
+    StopContainerOptionsBuilder,
 };
-use futures_util::StreamExt;
 
 use super::project::PROJECT_LABEL;
-
-/// How long a command inside a container may take.
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Label with the fixed address of a container that has one.
 const ADDRESS_LABEL: &str = "boxoffice.address";
@@ -49,17 +43,10 @@ pub struct State {
     pub exit_code: i64,
     /// Whether it is one that runs once and ends.
     pub runs_once: bool,
-    /// Its address in the project's network.
+    /// Its address in the project's network, while it runs.
     pub address: Option<String>,
-}
-
-/// What a command inside a container printed.
-#[derive(Clone, Debug)]
-pub struct Printed {
-    /// Exit code.
-    pub exit_code: i64,
-    /// Standard output and error.
-    pub text: String,
+    /// Whether it is on a network at all, running or not.
+    pub connected: bool,
 }
 
 impl Container {
@@ -116,14 +103,14 @@ impl Container {
                 use bollard::models::RestartPolicyNameEnum as Name;
                 matches!(name, Name::ALWAYS | Name::UNLESS_STOPPED)
             });
-        let address = inspected
+        let networks = inspected
             .network_settings
             .and_then(|settings| settings.networks)
-            .and_then(|networks| {
-                networks
-                    .into_values()
-                    .find_map(|network| network.ip_address)
-            })
+            .unwrap_or_default();
+        let connected = !networks.is_empty();
+        let address = networks
+            .into_values()
+            .find_map(|network| network.ip_address)
             .filter(|address| !address.is_empty());
         Ok(State {
             running: state.status == Some(ContainerStateStatusEnum::RUNNING),
@@ -135,6 +122,7 @@ impl Container {
             exit_code: state.exit_code.unwrap_or_default(),
             runs_once: !restarts,
             address,
+            connected,
         })
     }
 
@@ -319,68 +307,14 @@ impl Container {
         }
         if state.paused {
             self.unpause().await?;
-        } else if !state.running {
-            self.start().await?;
-        } else if state.address.is_none() {
+        }
+        // Before it is started: one that was cut off may have ended because of that.
+        if !state.connected {
             self.connect(network).await?;
+        }
+        if !state.running && !state.paused {
+            self.start().await?;
         }
         Ok(())
     }
-
-    /// What it logged since `since` (seconds since the epoch).
-    ///
-    /// # Errors
-    /// The engine refuses.
-    pub async fn logs(&self, since: i64) -> anyhow::Result<String> {
-        let since = i32::try_from(since).unwrap_or_default();
-        let options = LogsOptionsBuilder::new()
-            .stdout(true)
-            .stderr(true)
-            .since(since)
-            .build();
-        let mut lines = self.engine.logs(&self.id, Some(options));
-        let mut text = String::new();
-        while let Some(line) = lines.next().await {
-            push(&mut text, &line?);
-        }
-        Ok(text)
-    }
-
-    /// Runs a command inside.
-    ///
-    /// # Errors
-    /// It is not the project's, the engine refuses, or the command takes too long.
-    pub async fn run(&self, command: &[&str]) -> anyhow::Result<Printed> {
-        let config = ExecConfig {
-            cmd: Some(command.iter().map(|&word| word.to_owned()).collect()),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            ..Default::default()
-        };
-        let id = self.own().await?;
-        let exec = self.engine.create_exec(id, config).await?;
-        let mut text = String::new();
-        let reading = async {
-            if let StartExecResults::Attached { mut output, .. } =
-                self.engine.start_exec(&exec.id, None).await?
-            {
-                while let Some(line) = output.next().await {
-                    push(&mut text, &line?);
-                }
-            }
-            anyhow::Ok(())
-        };
-        tokio::time::timeout(COMMAND_TIMEOUT, reading)
-            .await
-            .with_context(|| format!("{command:?} in {} takes too long", self.name()))??;
-        let inspected = self.engine.inspect_exec(&exec.id).await?;
-        Ok(Printed {
-            exit_code: inspected.exit_code.unwrap_or(-1),
-            text,
-        })
-    }
-}
-
-fn push(text: &mut String, line: &LogOutput) {
-    text.push_str(&String::from_utf8_lossy(line.as_ref()));
 }

@@ -5,10 +5,19 @@
 //! (see [`Project::heal`], which a scenario calls before and after) and judging what came of it.
 
 mod container;
+mod fault;
+mod inside;
 mod project;
+mod roles;
+mod strike;
+mod target;
 mod twin;
 mod twin_network;
 
-pub use container::{Container, Printed, State};
+pub use container::{Container, State};
+pub use fault::{Fault, Kind, name};
+pub use inside::Printed;
 pub use project::Project;
+pub use strike::Made;
+pub use target::Target;
 pub use twin_network::TwinNetwork;
