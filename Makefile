@@ -14,7 +14,7 @@ SEED ?= 1
 export DOCKER_BUILDKIT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean logs images engine crowd test bench queries toolbox
+.PHONY: help up down clean logs images engine crowd chaos test bench bounds queries toolbox
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -46,6 +46,9 @@ crowd: ## a crowd sells out a hall: CUSTOMERS= SEATS= SECONDS= SEED=
 	@$(COMPOSE) run --rm --no-deps flash-crowd run \
 		--customers $(CUSTOMERS) --seats $(SEATS) --seconds $(SECONDS) --seed $(SEED)
 
+chaos: ## faults on the running stack: MINUTES= SEED= FAULTS=
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" FAULTS="$(FAULTS)" deploy/test/chaos.sh
+
 test: ## all checks, the failover tests included, on a stack of its own
 	@deploy/test/run.sh
 
@@ -54,6 +57,9 @@ queries: ## write .sqlx anew, after a query or a migration changed
 
 bench: ## the table of speed and size, on a stack of its own
 	@deploy/test/bench.sh
+
+bounds: ## the table of faults and bounds, on a stack of its own: RUNS=
+	@RUNS="$(RUNS)" FAULTS="$(FAULTS)" deploy/test/bounds.sh
 
 toolbox: images ## a shell with all tools in it
 	@deploy/toolbox/run.sh - bash

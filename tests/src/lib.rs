@@ -2,8 +2,10 @@
 //!
 //! Everything here stands outside: it knows Boxoffice through Nginx, through the internal pages
 //! that the checkers read, through `bank`'s books and through the container engine. The scenarios
-//! in `tests/scenarios` are made of these rooms, and so is the program `crowd`.
+//! in `tests/scenarios` are made of these rooms, and so are the programs `crowd` and
+//! `chaos`.
 
+pub mod chaos;
 pub mod checkers;
 pub mod client;
 pub mod crowd;

@@ -19,7 +19,7 @@ pub mod visit;
 pub use customer::{Customer, Gained};
 pub use organiser::Organiser;
 pub use report::Report;
-pub use run::{Plan, Progress, run};
+pub use run::{Plan, Progress, run, settle};
 pub use summary::Summary;
 
 use rand::RngExt;

@@ -108,7 +108,7 @@ pub async fn run(door: Door, plan: &Plan, progress: &impl Progress) -> anyhow::R
     let came_for = began.elapsed();
 
     progress.stage("waiting until every order is final", 0);
-    let settled_in = settle(event_id, &customers, plan, progress).await;
+    let settled_in = settle(event_id, &customers, &plan.witnesses, progress).await;
     progress.stage("checking the promises", 0);
     let ending = Ending::read(event_id, &customers, &plan.witnesses).await;
     let verdicts = history.look(|records| verdicts(records, &ending));
@@ -265,15 +265,15 @@ async fn keep_coming(
 /// Waits until nothing moves any more, at most [`SETTLE_BOUND`]; tells how long it took. What is
 /// not settled then is for the checkers to find. A witness that is away is asked again: somebody
 /// may just have killed it.
-async fn settle(
+pub async fn settle(
     event_id: Uuid,
     customers: &[Client],
-    plan: &Plan,
+    witnesses: &Witnesses,
     progress: &impl Progress,
 ) -> Duration {
     let began = Instant::now();
     loop {
-        let open = match &plan.witnesses.booking {
+        let open = match &witnesses.booking {
             Some(booking) => booking.audit(event_id).await.map(|audit| open_in(&audit)),
             None => Ok(open_orders(customers).await),
         };

@@ -150,7 +150,8 @@ impl Visit {
     }
 }
 
-fn weighted<T: Copy>(rng: &mut StdRng, choices: &[(u32, T)]) -> T {
+/// One of the choices, each as often as its weight says.
+pub(crate) fn weighted<T: Copy>(rng: &mut StdRng, choices: &[(u32, T)]) -> T {
     let sum: u32 = choices.iter().map(|(weight, _)| weight).sum();
     let mut drawn = rng.random_range(0..sum);
     for (weight, choice) in choices {
@@ -163,7 +164,7 @@ fn weighted<T: Copy>(rng: &mut StdRng, choices: &[(u32, T)]) -> T {
 }
 
 /// Spreads seed, customer and visit over all bits (the finaliser of SplitMix64).
-fn mixed(seed: u64, customer: u32, number: u32) -> u64 {
+pub(crate) fn mixed(seed: u64, customer: u32, number: u32) -> u64 {
     let mut bits = seed ^ (u64::from(customer) << 32 | u64::from(number));
     bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

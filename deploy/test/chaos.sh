@@ -1,0 +1,21 @@
+#!/bin/sh
+# One fault after another on the stack that is up, while a crowd buys:
+# `make chaos`. It needs the engine's socket, so it runs in the toolbox, joined
+# to that stack. What is found is kept in .state/chaos.jsonl, and the same seed
+# goes on where it was broken off.
+set -eu
+# shellcheck source=deploy/test/steps.sh
+. "$(dirname "$0")/steps.sh"
+
+project=${CHAOS_PROJECT:-boxoffice}
+running=$(docker ps --quiet --filter "label=com.docker.compose.project=$project" \
+    --filter label=com.docker.compose.service=nginx 2>/dev/null) || running=
+if [ -z "$running" ]; then
+    echo "chaos: $project is not up, and faults are made on a running stack: make up" >&2
+    exit 2
+fi
+echo "The stack $project that is up will be hurt on purpose, and healed: its purchases may fail meanwhile."
+step 'the program' toolbox - cargo build --release --locked --quiet --package tests --bin chaos
+toolbox "$project" /target/release/chaos run \
+    --minutes "${MINUTES:-10}" --seed "${SEED:-1}" --faults "${FAULTS:-}" \
+    --state .state/chaos.jsonl --report .state/chaos.json

@@ -1,0 +1,241 @@
+//! Requests at a steady pace, whether or not the earlier ones were answered, each asked once.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::hall::Guests;
+use super::recovery::{Came, Sample};
+use crate::client::booking::{Wanted, place_hold, place_order};
+use crate::client::{Ask, Client, Failure, Hold, Operation, Order, OrderState};
+use crate::crowd::visit::cards;
+
+/// How many requests a second a prober makes.
+pub const A_SECOND: f64 = 4.0;
+
+/// Most requests of one prober at once. One that cannot be made because of this is a bad one.
+const MOST_AT_ONCE: usize = 400;
+
+/// An order that is paid later than this after it was asked for was held up by something.
+const PROMPTLY: Duration = Duration::from_secs(2);
+
+/// After this long an order is given up.
+const GIVEN_UP: Duration = Duration::from_secs(90);
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Probe {
+    /// The event is read.
+    Event,
+    /// The account behind a session is read, which asks for the session to be checked.
+    Session,
+    /// The number of free seats is read.
+    Availability,
+    /// A seat is held, and given back.
+    Hold,
+    /// A seat is held, ordered and paid for.
+    Order,
+    /// The same with a card that takes two seconds, so that payments are always in hand.
+    SlowPayment,
+    /// Somebody signs in, and every other time out again.
+    SignIn,
+    /// An event is made and put on sale.
+    Publish,
+}
+
+impl Probe {
+    /// What is well when it succeeds.
+    #[must_use]
+    pub fn says(self) -> &'static str {
+        match self {
+            Self::Event => "reading an event",
+            Self::Session => "the session check",
+            Self::Availability => "reading what is free",
+            Self::Hold => "a hold",
+            Self::Order => "an order, paid",
+            Self::SlowPayment => "payments in hand",
+            Self::SignIn => "signing in",
+            Self::Publish => "publishing an event",
+        }
+    }
+
+    /// What costs the stack much is asked for less often.
+    fn pause(self) -> Duration {
+        let a_second = match self {
+            Self::SignIn | Self::SlowPayment => A_SECOND / 2.0,
+            Self::Publish => A_SECOND / 4.0,
+            _ => A_SECOND,
+        };
+        Duration::from_secs_f64(1.0 / a_second)
+    }
+
+    async fn ask(self, guests: &Guests, number: u64) -> Came {
+        let client = guests.prober(number);
+        let done = match self {
+            Self::Event => client.event(guests.event_id).await.map(drop),
+            Self::Session => client.me().await.map(drop),
+            Self::Availability => client.availability(guests.event_id).await.map(drop),
+            Self::Hold => hold(client, guests.event_id).await,
+            Self::SignIn => guests.sessions.sign_in(number.is_multiple_of(2)).await,
+            Self::Publish => guests.publish().await,
+            Self::Order => return order(client, guests.event_id, cards::FINE).await,
+            Self::SlowPayment => return order(client, guests.event_id, cards::SLOW).await,
+        };
+        match done {
+            Ok(()) => Came::Good,
+            Err(_) => Came::Bad,
+        }
+    }
+}
+
+async fn once<T: serde::de::DeserializeOwned>(client: &Client, ask: &Ask) -> Result<T, Failure> {
+    client.ask_once(ask, 0).await?.read()
+}
+
+async fn hold(client: &Client, event_id: Uuid) -> Result<(), Failure> {
+    let ask = place_hold(client.next_key(), event_id, &Wanted::Best(1));
+    let hold: Hold = once(client, &ask).await?;
+    // Whether it could be given back is not what is asked.
+    let _ = client.release(hold.id).await;
+    Ok(())
+}
+
+async fn order(client: &Client, event_id: Uuid, card: &str) -> Came {
+    let asked = Instant::now();
+    let placed = async {
+        let ask = place_hold(client.next_key(), event_id, &Wanted::Best(1));
+        let hold: Hold = once(client, &ask).await?;
+        once::<Order>(client, &place_order(client.next_key(), hold.id, card)).await
+    };
+    let Ok(placed) = placed.await else {
+        return Came::Bad;
+    };
+    let path = format!("/api/booking/orders/{}", placed.id);
+    let ask = Ask::get(Operation::ReadOrder, path).about(placed.id);
+    let mut pause = Duration::from_millis(60);
+    while asked.elapsed() < GIVEN_UP {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 5 / 4).min(Duration::from_secs(1));
+        // A read that fails says nothing about the order.
+        match once::<Order>(client, &ask).await.map(|order| order.state) {
+            Ok(OrderState::Paid) if asked.elapsed() <= PROMPTLY => return Came::Good,
+            Ok(OrderState::Paid) => return Came::Late,
+            Ok(OrderState::Pending) | Err(_) => {}
+            Ok(_) => return Came::Bad,
+        }
+    }
+    Came::Bad
+}
+
+/// A prober at work.
+#[derive(Debug)]
+pub struct Prober {
+    asked: Arc<Mutex<Vec<Asked>>>,
+    began: Instant,
+    ends: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// A request, and when it was answered with what, once it is.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    at: Duration,
+    answered: Option<(Duration, Came)>,
+}
+
+/// One that is dropped asks nothing more.
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.ends.cancel();
+    }
+}
+
+impl Prober {
+    /// Asks from now on; times are counted from `began`.
+    #[must_use]
+    pub fn start(probe: Probe, guests: Arc<Guests>, began: Instant) -> Self {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let ends = CancellationToken::new();
+        let task = tokio::spawn(keep_asking(
+            probe,
+            guests,
+            began,
+            asked.clone(),
+            ends.clone(),
+        ));
+        Self {
+            asked,
+            began,
+            ends,
+            task,
+        }
+    }
+
+    /// What came so far. A request that waits for its answer counts as a bad one until now.
+    #[must_use]
+    pub fn samples(&self) -> Vec<Sample> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.began.elapsed();
+        let sample = |one: &Asked| {
+            let (answered, came) = one.answered.unwrap_or((now, Came::Bad));
+            Sample {
+                asked: one.at,
+                answered,
+                came,
+            }
+        };
+        asked.iter().map(sample).collect()
+    }
+
+    /// Asks nothing more and waits until all is answered or given up.
+    pub async fn stop(&mut self) {
+        self.ends.cancel();
+        // It ends by itself: every request has a time-out.
+        let _ = (&mut self.task).await;
+    }
+}
+
+async fn keep_asking(
+    probe: Probe,
+    guests: Arc<Guests>,
+    began: Instant,
+    all: Arc<Mutex<Vec<Asked>>>,
+    ends: CancellationToken,
+) {
+    let permits = Arc::new(Semaphore::new(MOST_AT_ONCE));
+    let mut ticks = tokio::time::interval(probe.pause());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut asking = JoinSet::new();
+    for number in 0.. {
+        tokio::select! {
+            () = ends.cancelled() => break,
+            _ = ticks.tick() => {}
+        }
+        while asking.try_join_next().is_some() {}
+        let place = {
+            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push(Asked {
+                at: began.elapsed(),
+                answered: None,
+            });
+            all.len() - 1
+        };
+        let (guests, all, permits) = (guests.clone(), all.clone(), permits.clone());
+        asking.spawn(async move {
+            let came = match permits.try_acquire() {
+                Ok(_permit) => probe.ask(&guests, number).await,
+                Err(_) => Came::Bad,
+            };
+            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all[place].answered = Some((began.elapsed(), came));
+        });
+    }
+    while asking.join_next().await.is_some() {}
+}

@@ -1,0 +1,97 @@
+//! Sessions that were begun and ended while faults were made: a begun one goes on, and an ended
+//! one never comes back.
+
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::json;
+
+use crate::client::{Ask, Budget, Client, Failure, Operation, Session};
+use crate::history::Record;
+
+/// Most sessions of each kind that are kept for the end.
+const MOST: usize = 60;
+
+/// Somebody who signs in and out all the time.
+#[derive(Debug)]
+pub struct Sessions {
+    visitor: Client,
+    email: String,
+    password: String,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    begun: Vec<Session>,
+    ended: Vec<Session>,
+}
+
+impl Sessions {
+    /// Of the account with this address and password, which is there.
+    #[must_use]
+    pub fn of(visitor: Client, email: String, password: String) -> Self {
+        Self {
+            visitor,
+            email,
+            password,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Signs in, and out again where that is asked for.
+    ///
+    /// # Errors
+    /// A refusal, or no answer. Then nothing is kept: who had no answer knows nothing.
+    pub async fn sign_in(&self, and_out: bool) -> Result<(), Failure> {
+        let body = json!({"email": self.email, "password": self.password});
+        let ask = Ask::post(Operation::SignIn, "/api/identity/sessions").json(body);
+        let session: Session = self.visitor.ask_once(&ask, 0).await?.read()?;
+        if and_out {
+            let client = self.visitor.clone().with_session(session.clone());
+            let ask = Ask::delete(Operation::SignOut, "/api/identity/sessions/current");
+            client.ask_once(&ask, 0).await?;
+        }
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = if and_out {
+            &mut kept.ended
+        } else {
+            &mut kept.begun
+        };
+        if list.len() < MOST {
+            list.push(session);
+        }
+        Ok(())
+    }
+
+    /// What is wrong with the sessions now, and with the checks in `records`, whose askers were
+    /// all signed in. `quiet` is a visitor whose history nobody judges.
+    pub async fn wrongs(&self, quiet: &Client, records: &[Record]) -> Vec<String> {
+        let (begun, ended) = {
+            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            (kept.begun.clone(), kept.ended.clone())
+        };
+        let quiet = quiet.clone().with_budget(Budget::default());
+        let mut wrongs = Vec::new();
+        for session in begun {
+            let me = quiet.clone().with_session(session).me().await;
+            if let Err(failure) = me {
+                wrongs.push(format!("a session that was begun is gone: {failure}"));
+            }
+        }
+        for session in ended {
+            let me = quiet.clone().with_session(session).me().await;
+            if !matches!(&me, Err(failure) if failure.status() == Some(401)) {
+                wrongs.push(format!("a session that was ended came back: {me:?}"));
+            }
+        }
+        let turned_away = records.iter().filter(|one| one.status() == Some(401));
+        wrongs.extend(turned_away.map(|one| {
+            let operation = one.operation.as_str();
+            format!(
+                "somebody signed in was answered 401 at {}: {operation}",
+                one.asked_at
+            )
+        }));
+        wrongs
+    }
+}

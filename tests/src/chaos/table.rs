@@ -1,0 +1,231 @@
+//! The tables that people read: fault by fault, and row by row over all runs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::{Finding, ROWS};
+
+/// One fault as it was found, with what was wrong.
+#[must_use]
+pub fn fault(finding: &Finding) -> String {
+    let mut text = format!(
+        "{:>3}. {} on {} for {:.1} s: {}\n",
+        finding.number,
+        finding.fault,
+        finding.struck.join(", "),
+        finding.lasted,
+        if finding.is_good() {
+            "held"
+        } else {
+            "NOT HELD"
+        },
+    );
+    let _ = writeln!(text, "     customers saw {}", finding.seen.says());
+    for check in &finding.checks {
+        let took = check
+            .seconds
+            .map_or("never".to_owned(), |took| format!("{took:.2} s"));
+        let kept = if check.kept() { "" } else { "  TOO LATE" };
+        let _ = writeln!(
+            text,
+            "     {:<45} {took:>8} (bound {:.0} s){kept}",
+            check.says, check.bound
+        );
+    }
+    match finding.healed {
+        Some(healed) => {
+            let _ = writeln!(
+                text,
+                "     every container was well {healed:.1} s after it was undone"
+            );
+        }
+        None => text.push_str("     not every container was well again\n"),
+    }
+    if finding.promises_held() {
+        let _ = writeln!(text, "     promises: all {} held", finding.promises.len());
+    }
+    for wrong in &finding.wrongs {
+        let _ = writeln!(text, "     {wrong}");
+    }
+    text
+}
+
+/// What one thing that must be well came to over all runs.
+#[derive(Default)]
+struct Line {
+    seconds: Vec<f64>,
+    never: usize,
+    bounds: Vec<f64>,
+    kept: bool,
+}
+
+/// Row by row over all runs, as Markdown: how often, median, maximum, bound, promises.
+#[must_use]
+pub fn rows(findings: &[Finding]) -> String {
+    let mut text = String::from(
+        "| fault | well again | runs | median | maximum | bound | kept | promises |\n\
+         |---|---|---|---|---|---|---|---|\n",
+    );
+    for row in ROWS {
+        let of_row: Vec<_> = findings.iter().filter(|one| one.row == row.name).collect();
+        if of_row.is_empty() {
+            continue;
+        }
+        let held = of_row.iter().filter(|one| one.promises_held()).count();
+        let promises = match of_row.len() - held {
+            0 => "held".to_owned(),
+            broken => format!("**{broken} of {} not held**", of_row.len()),
+        };
+        for (says, line) in lines(&of_row) {
+            let _ = writeln!(
+                text,
+                "| {} | {says} | {} | {} | {} | {} | {} | {promises} |",
+                row.says,
+                line.seconds.len() + line.never,
+                seconds(median(&line.seconds)),
+                longest(&line),
+                range(&line.bounds),
+                if line.kept { "yes" } else { "**no**" },
+            );
+        }
+    }
+    let _ = writeln!(text, "\n{}", in_a_word(findings));
+    text
+}
+
+/// In the order in which the row's checks stand.
+fn lines(findings: &[&Finding]) -> Vec<(String, Line)> {
+    let mut order = Vec::new();
+    let mut lines: BTreeMap<&str, Line> = BTreeMap::new();
+    for check in findings.iter().flat_map(|finding| &finding.checks) {
+        let line = lines.entry(&check.says).or_insert_with(|| {
+            order.push(check.says.clone());
+            Line {
+                kept: true,
+                ..Line::default()
+            }
+        });
+        match check.seconds {
+            Some(took) => line.seconds.push(took),
+            None => line.never += 1,
+        }
+        line.bounds.push(check.bound);
+        line.kept &= check.kept();
+    }
+    let take = |says: String| {
+        let line = lines.remove(says.as_str()).unwrap_or_default();
+        (says, line)
+    };
+    order.into_iter().map(take).collect()
+}
+
+fn longest(line: &Line) -> String {
+    if line.never > 0 {
+        return format!("{} × never", line.never);
+    }
+    seconds(line.seconds.iter().copied().max_by(f64::total_cmp))
+}
+
+fn seconds(seconds: Option<f64>) -> String {
+    seconds.map_or("–".to_owned(), |seconds| format!("{seconds:.2} s"))
+}
+
+/// One bound, or the smallest and the largest where it depends on the backlog.
+fn range(bounds: &[f64]) -> String {
+    let least = bounds
+        .iter()
+        .copied()
+        .min_by(f64::total_cmp)
+        .unwrap_or_default();
+    let most = bounds
+        .iter()
+        .copied()
+        .max_by(f64::total_cmp)
+        .unwrap_or_default();
+    if most - least < 0.5 {
+        format!("{least:.0} s")
+    } else {
+        format!("{least:.0} to {most:.0} s")
+    }
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len().is_multiple_of(2) {
+        let below = values.get(middle.checked_sub(1)?)?;
+        Some(f64::midpoint(*below, values[middle]))
+    } else {
+        values.get(middle).copied()
+    }
+}
+
+/// How many faults there were, and how many of them the system survived as promised.
+#[must_use]
+pub fn in_a_word(findings: &[Finding]) -> String {
+    let (good, all) = (
+        findings.iter().filter(|finding| finding.is_good()).count(),
+        findings.len(),
+    );
+    let requests: u64 = findings.iter().map(|finding| finding.seen.requests).sum();
+    let broken = findings
+        .iter()
+        .filter(|finding| !finding.promises_held())
+        .count();
+    let late = findings
+        .iter()
+        .filter(|finding| !finding.bounds_kept())
+        .count();
+    let mut text =
+        format!("{all} faults among {requests} requests: {good} were survived as promised");
+    if broken > 0 {
+        let _ = write!(text, "; promises did not hold in {broken}");
+    }
+    if late > 0 {
+        let _ = write!(text, "; a bound was not kept in {late}");
+    }
+    text.push('.');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::sample::finding;
+    use super::*;
+
+    #[test]
+    fn a_row_has_count_median_maximum_bound_and_promises() {
+        let findings = [
+            finding(0, "bank", Some(2.0)),
+            finding(1, "bank", Some(4.0)),
+            finding(2, "bank", Some(9.0)),
+        ];
+        let table = rows(&findings);
+        let line = "| an order, paid | 3 | 4.00 s | 9.00 s | 10 s | yes | held |\n";
+        assert!(table.contains(line), "{table}");
+        assert!(
+            table.contains("3 faults among 0 requests: 3 were survived"),
+            "{table}"
+        );
+    }
+
+    #[test]
+    fn what_did_not_become_well_and_what_was_broken_is_said() {
+        let mut broken = finding(1, "bank", None);
+        broken
+            .wrongs
+            .push("2. no seat is sold twice: seat 1".to_owned());
+        let table = rows(&[finding(0, "bank", Some(2.0)), broken.clone()]);
+        assert!(
+            table.contains("| 2 | 2.00 s | 1 × never | 10 s | **no** |"),
+            "{table}"
+        );
+        assert!(table.contains("**1 of 2 not held**"), "{table}");
+        let told = fault(&broken);
+        assert!(
+            told.contains("NOT HELD") && told.contains("seat 1"),
+            "{told}"
+        );
+    }
+}
