@@ -20,6 +20,7 @@ mod keys;
 mod leader;
 mod logs;
 mod lost_answers;
+mod pairs;
 mod pauses;
 mod payments;
 mod proxy;
