@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test fails by panicking
 
 #[path = "../../cache/tests/road/mod.rs"]
+#[allow(dead_code)] // here no road is opened again
 mod road;
 
 use std::time::{Duration, Instant};

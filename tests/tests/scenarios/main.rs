@@ -23,6 +23,7 @@ mod lost_answers;
 mod pairs;
 mod pauses;
 mod payments;
+mod postgres_lost;
 mod proxy;
 mod purchase;
 mod queue_lost;

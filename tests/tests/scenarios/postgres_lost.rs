@@ -1,0 +1,159 @@
+//! The primary of Postgres lost in each way, its standby, and the majority that could name
+//! another: writes wait for a bounded time, and what was acknowledged is there.
+
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use tests::client::booking::Wanted;
+use tests::client::{Budget, Client};
+use tests::faults::{Fault, Kind, Target};
+
+use crate::stack::{Hall, Stack, unavailable};
+
+/// From the fault to the first of ten good answers in a row, as promised.
+const KILLED_BOUND: Duration = Duration::from_secs(25);
+const PAUSED_BOUND: Duration = Duration::from_secs(30);
+const SWITCHED_BOUND: Duration = Duration::from_secs(4);
+
+/// So many good answers in a row are taken for good.
+const IN_A_ROW: u32 = 10;
+
+/// How long the lost node may take to follow the others again.
+const RETURN_BOUND: Duration = Duration::from_secs(90);
+
+/// The lease of a primary and a round of Patroni's, and a moment: longer than one who cannot renew
+/// it may go on if nothing else lets him.
+const PAST_THE_LEASE: Duration = Duration::from_secs(32);
+
+const BETWEEN_HOLDS: Duration = Duration::from_millis(100);
+
+fn on(target: Target, kind: Kind) -> Fault {
+    Fault {
+        target,
+        kind,
+        which: 0,
+        lasts: Duration::ZERO,
+    }
+}
+
+/// Asks for holds, each once, until so many in a row were given; tells how long after `fault` the
+/// first of those was asked for. What is refused meanwhile is refused honestly, and the seat
+/// overview never is.
+async fn holds_again(hall: &Hall, fault: Instant, bound: Duration) -> anyhow::Result<Duration> {
+    let once = hall.customers[0].clone().with_budget(Budget::ONCE);
+    let (mut good, mut first, mut refused) = (0, fault.elapsed(), 0);
+    while good < IN_A_ROW {
+        let asked = fault.elapsed();
+        ensure!(asked < 2 * bound, "{refused} holds refused until {asked:?}");
+        once.availability(hall.event_id).await?;
+        match once.hold(hall.event_id, &Wanted::Best(1)).await {
+            Ok(_) if good == 0 => (good, first) = (1, asked),
+            Ok(_) => good += 1,
+            Err(failure) => {
+                unavailable(Err::<(), _>(failure))?;
+                (good, refused) = (0, refused + 1);
+            }
+        }
+        tokio::time::sleep(BETWEEN_HOLDS).await;
+    }
+    println!("{refused} holds refused; given again {first:?} after the fault");
+    Ok(first)
+}
+
+/// Holds for a while, of which none may be refused.
+async fn none_is_refused(client: &Client, hall: &Hall, time: Duration) -> anyhow::Result<()> {
+    let once = client.clone().with_budget(Budget::ONCE);
+    let began = Instant::now();
+    while began.elapsed() < time {
+        once.hold(hall.event_id, &Wanted::Best(1)).await?;
+        once.availability(hall.event_id).await?;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    Ok(())
+}
+
+async fn primary_lost(kind: Kind, bound: Duration) -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(200, 1).await?;
+    hall.purchase_within(0, Duration::from_secs(10)).await?;
+    let made = stack
+        .project
+        .strike(&on(Target::PostgresPrimary, kind))
+        .await?;
+    let took = holds_again(&hall, made.at, bound).await?;
+    hall.purchase_within(0, Duration::from_secs(15)).await?;
+    made.undo().await?;
+    stack.project.heal(RETURN_BOUND).await?;
+    ensure!(took <= bound, "{took:?}");
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn after_the_primary_is_killed_another_takes_writes_within_25_seconds() -> anyhow::Result<()>
+{
+    primary_lost(Kind::Kill, KILLED_BOUND).await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn after_the_primary_is_paused_another_takes_writes_within_30_seconds() -> anyhow::Result<()>
+{
+    primary_lost(Kind::Pause, PAUSED_BOUND).await
+}
+
+/// Its customers and its standbys lose it at once; what nobody was told is undone when it is back.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn after_the_primary_is_cut_off_another_takes_writes_and_nothing_acknowledged_is_lost()
+-> anyhow::Result<()> {
+    primary_lost(Kind::Cut, PAUSED_BOUND).await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_planned_switchover_stops_writes_for_four_seconds_at_most() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(200, 1).await?;
+    let made = stack
+        .project
+        .strike(&on(Target::PostgresPrimary, Kind::Switch))
+        .await?;
+    let took = holds_again(&hall, made.at, SWITCHED_BOUND).await?;
+    made.undo().await?;
+    stack.project.heal(RETURN_BOUND).await?;
+    ensure!(took <= SWITCHED_BOUND, "{took:?}");
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn nobody_notices_that_a_standby_was_killed() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(200, 1).await?;
+    let made = stack
+        .project
+        .strike(&on(Target::PostgresStandby, Kind::Kill))
+        .await?;
+    none_is_refused(&hall.customers[0], &hall, Duration::from_secs(12)).await?;
+    made.undo().await?;
+    stack.project.heal(RETURN_BOUND).await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn without_a_majority_of_etcd_the_primary_takes_writes_past_its_lease() -> anyhow::Result<()>
+{
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(300, 1).await?;
+    let made = stack
+        .project
+        .strike(&on(Target::EtcdPair, Kind::Kill))
+        .await?;
+    none_is_refused(&hall.customers[0], &hall, PAST_THE_LEASE).await?;
+    made.undo().await?;
+    stack.project.heal(RETURN_BOUND).await?;
+    hall.purchase_within(0, Duration::from_secs(20)).await?;
+    hall.every_promise_held().await
+}
