@@ -10,11 +10,13 @@ use tests::client::catalog::NewEvent;
 use tests::client::internal::AuditSettlement;
 use tests::client::{Order, OrderState};
 use tests::crowd::visit::cards;
+use tests::faults::Target;
 
 use crate::stack::{Hall, Stack, eventually};
 
-/// How often Patroni looks at etcd (`loop_wait`).
-const PATRONI_ROUND: Duration = Duration::from_secs(10);
+/// How long a node of Postgres may take to stop, and to lead in an etcd that knows nothing.
+const STOP_BOUND: Duration = Duration::from_secs(10);
+const PATRONI_BOUND: Duration = Duration::from_secs(40);
 
 /// What a measurement may be off by: reading clocks, the engine's own time to act.
 const SLACK: Duration = Duration::from_millis(500);
@@ -119,16 +121,33 @@ async fn the_token_grows_on_although_all_data_of_etcd_is_lost() -> anyhow::Resul
     for number in 1..=3 {
         members.push(stack.project.one(&format!("etcd-{number}")).await?);
     }
+    // Which standbys have all that was acknowledged stands in etcd alone. So nobody may be promoted
+    // by the new one before the old primary is there, and leads in it.
+    let primary = Target::PostgresPrimary;
+    let primary = stack.project.struck_by(primary, 0).await?.remove(0);
+    let standbys = stack.project.holders(Target::PostgresStandby).await?;
+    for node in standbys.iter().chain([&primary]) {
+        node.stop(STOP_BOUND).await?;
+    }
     // All of them, before any comes back: with one old member left nothing would be lost.
     let wipe = ["rm", "-rf", "/data/member"];
     let wiped = try_join_all(members.iter().map(|member| member.run(&wipe))).await?;
     try_join_all(members.iter().map(|member| member.kill())).await?;
-    let since = Utc::now();
     let failed = wiped.iter().find(|printed| printed.exit_code != 0);
     ensure!(failed.is_none(), "{failed:?}");
     for member in &members {
         member.start().await?;
     }
+    primary.start().await?;
+    let leads = async || {
+        let leader = leads_in_etcd(&members[0]).await?;
+        Ok((leader.trim() == primary.service).then_some(()))
+    };
+    eventually(PATRONI_BOUND, "the old primary leads", leads).await?;
+    for node in &standbys {
+        node.start().await?;
+    }
+    let since = Utc::now();
     let bound = stack.lease * 2 + Duration::from_secs(20);
     let (order, took) = first_effect(&hall, since, token, bound).await?;
     let (_, now) = stack.leading_worker().await?;
@@ -136,44 +155,15 @@ async fn the_token_grows_on_although_all_data_of_etcd_is_lost() -> anyhow::Resul
     ensure!(now > token, "the token went back from {token} to {now}");
     hall.until(0, order.id, OrderState::Paid, Duration::from_secs(15))
         .await?;
-    restart_patroni(&stack).await?;
     stack.project.heal(Duration::from_secs(60)).await?;
     hall.every_promise_held().await
 }
 
-/// Restarts the nodes of Postgres that do not enter themselves in the new etcd: their Patroni has
-/// seen a later term of the old one, and does not believe it.
-async fn restart_patroni(stack: &Stack) -> anyhow::Result<()> {
-    let etcd = stack.project.one("etcd-1").await?;
-    let entered = async || {
-        let list = "/service/boxoffice/members/";
-        let list = ["etcdctl", "get", "--prefix", list, "--keys-only"];
-        let nodes = etcd.run(&list).await?.text;
-        let nodes = nodes.lines().filter_map(|line| line.rsplit('/').next());
-        anyhow::Ok(nodes.map(str::to_owned).collect::<Vec<_>>())
-    };
-    // Each does so in each of its rounds.
-    tokio::time::sleep(PATRONI_ROUND + Duration::from_secs(2)).await;
-    let known = entered().await?;
-    for name in ["postgres-1", "postgres-2", "postgres-3"] {
-        if !known.iter().any(|known| known == name) {
-            println!("{name} does not believe the new etcd, and is restarted");
-            let node = stack.project.one(name).await?;
-            node.stop(Duration::from_secs(10)).await?;
-            node.start().await?;
-        }
-    }
-    let bound = Duration::from_secs(60);
-    eventually(bound, "all nodes are entered", async || {
-        Ok((entered()
-            .await?
-            .iter()
-            .filter(|name| !name.is_empty())
-            .count()
-            == 3)
-            .then_some(()))
-    })
-    .await
+/// The node of Postgres that leads, as etcd says.
+async fn leads_in_etcd(member: &tests::faults::Container) -> anyhow::Result<String> {
+    let key = "/service/boxoffice/leader";
+    let get = ["etcdctl", "get", "--print-value-only", key];
+    Ok(member.run(&get).await?.text)
 }
 
 /// The member that leads etcd itself, as a member says.
