@@ -41,6 +41,8 @@ const PRIMARY_TIMEOUT: Duration = Duration::from_millis(700);
 const AWAY_FOR: Duration = Duration::from_secs(1);
 /// Most connections to standbys.
 const MOST: u32 = 5;
+/// Most standbys that one read is tried on.
+const TRIES: u32 = 3;
 
 /// A read under way. It gives nothing where there is nothing.
 pub(crate) type Reading<'c, T> =
@@ -136,26 +138,31 @@ impl Overview {
             .map_err(|_| Problem::unavailable("the database"))??)
     }
 
-    /// What a standby has, if one is at most `oldest` and has it.
+    /// What a standby has, if one is at most `oldest` and has it. One that becomes the primary is cut
+    /// off from those who read on it: another connection leads to another standby.
     async fn on_standby<T, R>(&self, read: &R, oldest: Duration) -> Option<Seen<T>>
     where
         R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
     {
-        let (mut connection, age) = self.standby().await?;
-        if age > oldest {
-            return None;
+        for _ in 0..TRIES {
+            let (mut connection, age) = self.standby().await?;
+            if age > oldest {
+                return None;
+            }
+            let Ok(found) = read(&mut connection).await else {
+                drop(connection.detach());
+                continue;
+            };
+            let node = if age > FRESH {
+                "old_standby"
+            } else {
+                "standby"
+            };
+            let found = Some(found?);
+            metrics::overview(node);
+            return Some(Seen { found, age });
         }
-        let found = read(&mut connection).await.ok().flatten()?;
-        let node = if age > FRESH {
-            "old_standby"
-        } else {
-            "standby"
-        };
-        metrics::overview(node);
-        Some(Seen {
-            found: Some(found),
-            age,
-        })
+        None
     }
 
     /// A connection to a standby, with the age of what it has.
@@ -163,19 +170,26 @@ impl Overview {
         if self.standbys_away.is_so() {
             return None;
         }
-        let Ok(mut connection) = self.standbys.acquire().await else {
-            self.standbys_away.mark();
-            return None;
-        };
-        let age = timeout(STANDBY_TIMEOUT, heartbeat::age(&mut connection)).await;
-        let Ok(Ok(age)) = age else {
-            // It hangs, or it broke: whatever it says later is nobody's answer.
-            drop(connection.detach());
-            self.standbys_away.mark();
-            return None;
-        };
-        metrics::standby_age(age);
-        Some((connection, age))
+        for _ in 0..=MOST {
+            let Ok(mut connection) = self.standbys.acquire().await else {
+                break;
+            };
+            match timeout(STANDBY_TIMEOUT, heartbeat::age(&mut connection)).await {
+                Ok(Ok(age)) => {
+                    metrics::standby_age(age);
+                    return Some((connection, age));
+                }
+                // It stood idle and was cut off meanwhile, as all others perhaps.
+                Ok(Err(_)) => drop(connection.detach()),
+                // It hangs: whatever it says later is nobody's answer.
+                Err(_) => {
+                    drop(connection.detach());
+                    break;
+                }
+            }
+        }
+        self.standbys_away.mark();
+        None
     }
 }
 
