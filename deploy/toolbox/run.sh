@@ -25,7 +25,8 @@ set -- "$image" "$@"
 if [ "$project" != - ]; then
     # Databases that tests make for themselves are gone with the test: nothing in
     # them waits for a disk or a standby.
-    superuser=$(docker exec "$project-postgres-1-1" cat /run/secrets/postgres/superuser_password)
+    superuser=$(docker run --rm --volume "${project}_secrets:/run/secrets:ro" "$image" \
+        cat /run/secrets/postgres/superuser_password)
     set -- --network "${project}_default" --volume "${project}_secrets:/run/secrets:ro" \
         --dns-option timeout:1 --dns-option attempts:1 \
         --env "BOXOFFICE_PROJECT=$project" \
