@@ -18,6 +18,12 @@ use super::project::PROJECT_LABEL;
 /// Label with the fixed address of a container that has one.
 const ADDRESS_LABEL: &str = "boxoffice.address";
 
+/// The nodes whose health depends on their standing among the others.
+const CLUSTERED: &str = "postgres-";
+
+/// How often it is tried to freeze one.
+const FREEZE_TRIES: u32 = 3;
+
 /// A container of the project.
 #[derive(Clone, Debug)]
 pub struct Container {
@@ -144,7 +150,8 @@ impl Container {
     }
 
     /// Whether nothing has to be waited for. Where the engine has not found it healthy, its health
-    /// check is made at once: the engine looks only every 15 or 20 s.
+    /// check is made at once: the engine looks only every 15 or 20 s. So it is for a node of Postgres
+    /// that the engine calls healthy: it may have lived through a fault and follow nobody yet.
     ///
     /// # Errors
     /// The engine does not answer.
@@ -153,7 +160,8 @@ impl Container {
         if state.runs_once || !state.running {
             return Ok(state.runs_once);
         }
-        Ok(state.healthy != Some(false) || self.passes_its_check().await?)
+        let is_believed = state.healthy != Some(false) && !self.service.starts_with(CLUSTERED);
+        Ok(is_believed || self.passes_its_check().await?)
     }
 
     async fn passes_its_check(&self) -> anyhow::Result<bool> {
@@ -225,10 +233,15 @@ impl Container {
     /// It is not the project's, or the engine refuses.
     pub async fn pause(&self) -> anyhow::Result<()> {
         let id = self.own().await?;
-        self.engine
-            .pause_container(id)
-            .await
-            .with_context(|| self.name())
+        // The kernel cannot freeze a process that is just being made: once more, then.
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.engine.pause_container(id).await {
+                Err(_) if tries < FREEZE_TRIES => {}
+                done => return done.with_context(|| self.name()),
+            }
+        }
     }
 
     /// Lets it run on.
