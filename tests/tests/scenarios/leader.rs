@@ -168,26 +168,10 @@ async fn leads_in_etcd(member: &tests::faults::Container) -> anyhow::Result<Stri
 
 /// The member that leads etcd itself, as a member says.
 pub async fn etcd_leader(stack: &Stack) -> anyhow::Result<tests::faults::Container> {
-    for number in 1..=3 {
-        let member = stack.project.one(&format!("etcd-{number}")).await?;
-        let address = member
-            .state()
-            .await?
-            .address
-            .context("etcd has no address")?;
-        let status = stack
-            .door
-            .http()
-            .post(format!("http://{address}:2379/v3/maintenance/status"))
-            .json(&serde_json::json!({}))
-            .send()
-            .await?;
-        let status: serde_json::Value = status.error_for_status()?.json().await?;
-        if status["header"]["member_id"] == status["leader"] {
-            return Ok(member);
-        }
-    }
-    anyhow::bail!("no member of etcd says that it leads")
+    let mut leaders = stack.project.holders(Target::EtcdLeader).await?;
+    leaders
+        .pop()
+        .context("no member of etcd says that it leads")
 }
 
 /// A settlement of the event that is recorded and not yet paid.
