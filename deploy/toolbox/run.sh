@@ -21,7 +21,7 @@ docker build --quiet --tag "$image" ${rust:+--build-arg "RUST_IMAGE=$rust"} \
     --build-arg PIP_INDEX_URL --build-arg HTTP_PROXY --build-arg HTTPS_PROXY --build-arg NO_PROXY \
     "$here" >/dev/null
 
-set -- "$image" "$@"
+set -- "$image" "$here/begin.sh" "$@"
 if [ "$project" != - ]; then
     # Databases that tests make for themselves are gone with the test: nothing in
     # them waits for a disk or a standby.

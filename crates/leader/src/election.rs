@@ -66,7 +66,7 @@ impl Election {
         candidate: String,
         lease: Duration,
     ) -> Result<Self, Error> {
-        metrics::register();
+        metrics::register(&candidate);
         let limit = renewal::every(lease);
         let members = Arc::new(Members::new(endpoints, limit).await?);
         let (seat_shown, seat) = watch::channel(Seat::Unknown);

@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Histogram, IntCounterVec, IntGauge, register_histogram, register_int_counter_vec,
-    register_int_gauge,
+    Histogram, IntCounterVec, IntGauge, IntGaugeVec, register_histogram, register_int_counter_vec,
+    register_int_gauge, register_int_gauge_vec,
 };
 
 #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
@@ -12,6 +12,16 @@ pub(crate) static IS_LEADING: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!(
         "leader_is_leading",
         "1 while this process may act as the leader."
+    )
+    .expect("metric names are unique")
+});
+
+#[allow(clippy::expect_used)] // as above
+static CANDIDATE: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
+        "leader_candidate_info",
+        "1, with the name under which this process stands for election.",
+        &["name"]
     )
     .expect("metric names are unique")
 });
@@ -52,7 +62,8 @@ pub(crate) static RENEWAL_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
 });
 
 /// Makes every series visible from the start.
-pub(crate) fn register() {
+pub(crate) fn register(candidate: &str) {
+    CANDIDATE.with_label_values(&[candidate]).set(1);
     IS_LEADING.set(0);
     LazyLock::force(&FENCE_TOKEN);
     LazyLock::force(&TRANSITIONS);

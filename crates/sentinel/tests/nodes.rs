@@ -131,7 +131,7 @@ async fn without_a_primary_every_question_fails_at_once() {
         assert!(readers.ask::<(String,)>(&ping, 2).await.is_none());
     }
     assert!(
-        began.elapsed() < Duration::from_millis(200),
+        began.elapsed() < Duration::from_secs(1),
         "{:?}",
         began.elapsed()
     );

@@ -166,7 +166,7 @@ async fn make_faults(
         );
         let finding = play(stage, &step, schedule.seed, among).await;
         let finding = finding.with_context(|| format!("fault {number}, {}", step.name()))?;
-        eprint!("{}", table::fault(&finding));
+        eprint!("{finding}");
         if let Some(file) = &settings.state {
             state::add(file, &finding)?;
         }

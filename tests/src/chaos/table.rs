@@ -1,53 +1,49 @@
 //! The tables that people read: fault by fault, and row by row over all runs.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 
 use super::{Finding, ROWS};
 
 /// One fault as it was found, with what was wrong.
-#[must_use]
-pub fn fault(finding: &Finding) -> String {
-    let mut text = format!(
-        "{:>3}. {} on {} for {:.1} s: {}\n",
-        finding.number,
-        finding.fault,
-        finding.struck.join(", "),
-        finding.lasted,
-        if finding.is_good() {
-            "held"
-        } else {
-            "NOT HELD"
-        },
-    );
-    let _ = writeln!(text, "     customers saw {}", finding.seen.says());
-    for check in &finding.checks {
-        let took = check
-            .seconds
-            .map_or("never".to_owned(), |took| format!("{took:.2} s"));
-        let kept = if check.kept() { "" } else { "  TOO LATE" };
-        let _ = writeln!(
-            text,
-            "     {:<45} {took:>8} (bound {:.0} s){kept}",
-            check.says, check.bound
-        );
-    }
-    match finding.healed {
-        Some(healed) => {
-            let _ = writeln!(
-                text,
-                "     every container was well {healed:.1} s after it was undone"
-            );
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let held = if self.is_good() { "held" } else { "NOT HELD" };
+        writeln!(
+            out,
+            "{:>3}. {} on {} for {:.1} s: {held}",
+            self.number,
+            self.fault,
+            self.struck.join(", "),
+            self.lasted,
+        )?;
+        writeln!(out, "     customers saw {}", self.seen.says())?;
+        for check in &self.checks {
+            let took = check
+                .seconds
+                .map_or("never".to_owned(), |took| format!("{took:.2} s"));
+            let kept = if check.kept() { "" } else { "  TOO LATE" };
+            writeln!(
+                out,
+                "     {:<45} {took:>8} (bound {:.0} s){kept}",
+                check.says, check.bound
+            )?;
         }
-        None => text.push_str("     not every container was well again\n"),
+        match self.healed {
+            Some(healed) => writeln!(
+                out,
+                "     every container was well {healed:.1} s after it was undone"
+            )?,
+            None => writeln!(out, "     not every container was well again")?,
+        }
+        if self.promises_held() {
+            writeln!(out, "     promises: all {} held", self.promises.len())?;
+        }
+        for wrong in &self.wrongs {
+            writeln!(out, "     {wrong}")?;
+        }
+        Ok(())
     }
-    if finding.promises_held() {
-        let _ = writeln!(text, "     promises: all {} held", finding.promises.len());
-    }
-    for wrong in &finding.wrongs {
-        let _ = writeln!(text, "     {wrong}");
-    }
-    text
 }
 
 /// What one thing that must be well came to over all runs.
@@ -222,7 +218,7 @@ mod tests {
             "{table}"
         );
         assert!(table.contains("**1 of 2 not held**"), "{table}");
-        let told = fault(&broken);
+        let told = broken.to_string();
         assert!(
             told.contains("NOT HELD") && told.contains("seat 1"),
             "{told}"

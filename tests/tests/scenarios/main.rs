@@ -10,6 +10,7 @@
 mod bad_input;
 mod bodies;
 mod cards;
+mod chaos;
 mod crowd;
 mod dashboards;
 mod dead_letters;

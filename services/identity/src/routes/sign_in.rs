@@ -122,7 +122,7 @@ pub(crate) fn start_metrics() {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use sqlx::PgPool;
 
@@ -152,18 +152,24 @@ mod tests {
         let identity = TestIdentity::open(pool).await;
         let body = ada();
         identity.sign_up("k", &body).await;
-        let fastest = async |email: &str| {
-            let mut fastest = Duration::MAX;
-            for _ in 0..8 {
-                let started = Instant::now();
-                identity.sign_in(email, "a wrong password").await;
-                fastest = fastest.min(started.elapsed());
-            }
-            fastest.as_secs_f64()
+        let known = body["email"].as_str().unwrap();
+        let took = async |email: &str| {
+            let started = Instant::now();
+            identity.sign_in(email, "a wrong password").await;
+            started.elapsed().as_secs_f64()
         };
-        let ratio =
-            fastest("nobody@example.org").await / fastest(body["email"].as_str().unwrap()).await;
-        assert!((0.6..1.7).contains(&ratio), "{ratio}");
+        // The fastest of each, taken in turns: what else the machine does slows
+        // single tries, and can only make more of them necessary.
+        let (mut unknown, mut wrong) = (f64::MAX, f64::MAX);
+        for turn in 1.. {
+            unknown = unknown.min(took("nobody@example.org").await);
+            wrong = wrong.min(took(known).await);
+            let ratio = unknown / wrong;
+            if turn >= 8 && (0.6..1.7).contains(&ratio) {
+                break;
+            }
+            assert!(turn < 64, "{ratio}");
+        }
     }
 
     #[sqlx::test]
