@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::Stage;
-use super::sessions::Sessions;
+use super::sessions::{self, Sessions};
 use crate::checkers::{Ending, Promise, Verdict, verdicts};
 use crate::client::catalog::{NewEvent, sections};
 use crate::client::{Ask, Budget, Client, EventView, Failure, Operation};
@@ -63,12 +63,16 @@ impl Guests {
             customers.push(organiser::customer(&visitor, &run, number).await?);
         }
         let probers = customers.split_off(customers.len() - PROBERS as usize);
-        let (email, password) = (format!("sessions-{run}@crowd.example"), password());
+        let (mut emails, password) = (Vec::new(), password());
         let signer = visitor(format!("{run}-s"));
-        signer
-            .sign_up(&email, &password, "In and Out", "customer")
-            .await
-            .context("nobody could sign up")?;
+        for number in 0..sessions::ACCOUNTS {
+            let email = format!("sessions-{number}-{run}@crowd.example");
+            signer
+                .sign_up(&email, &password, "In and Out", "customer")
+                .await
+                .context("nobody could sign up")?;
+            emails.push(email);
+        }
         let event_id = organiser
             .open(&NewEvent::with_seats(format!("Chaos {run}"), SEATS))
             .await?;
@@ -76,7 +80,7 @@ impl Guests {
         Ok(Arc::new(Self {
             event_id,
             history,
-            sessions: Sessions::of(signer, email, password),
+            sessions: Sessions::of(signer, emails, password),
             buyers: customers,
             probers: probers.into_iter().map(once).collect(),
             organiser: organiser.client,

@@ -1,6 +1,7 @@
 //! Sessions that were begun and ended while faults were made: a begun one goes on, and an ended
 //! one never comes back.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
@@ -11,12 +12,17 @@ use crate::history::Record;
 /// Most sessions of each kind that are kept for the end.
 const MOST: usize = 60;
 
-/// Somebody who signs in and out all the time.
+/// How many accounts take turns. The eleventh session of an account ends its first, which is
+/// nothing that a fault did: so each begins fewer than that while one fault lasts.
+pub const ACCOUNTS: u32 = 16;
+
+/// People who sign in and out all the time.
 #[derive(Debug)]
 pub struct Sessions {
     visitor: Client,
-    email: String,
+    emails: Vec<String>,
     password: String,
+    turn: AtomicUsize,
     kept: Mutex<Kept>,
 }
 
@@ -27,13 +33,14 @@ struct Kept {
 }
 
 impl Sessions {
-    /// Of the account with this address and password, which is there.
+    /// Of the accounts with these addresses and this password, which are there.
     #[must_use]
-    pub fn of(visitor: Client, email: String, password: String) -> Self {
+    pub fn of(visitor: Client, emails: Vec<String>, password: String) -> Self {
         Self {
             visitor,
-            email,
+            emails,
             password,
+            turn: AtomicUsize::new(0),
             kept: Mutex::default(),
         }
     }
@@ -43,7 +50,9 @@ impl Sessions {
     /// # Errors
     /// A refusal, or no answer. Then nothing is kept: who had no answer knows nothing.
     pub async fn sign_in(&self, and_out: bool) -> Result<(), Failure> {
-        let body = json!({"email": self.email, "password": self.password});
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let email = &self.emails[turn % self.emails.len()];
+        let body = json!({"email": email, "password": self.password});
         let ask = Ask::post(Operation::SignIn, "/api/identity/sessions").json(body);
         let session: Session = self.visitor.ask_once(&ask, 0).await?.read()?;
         if and_out {
