@@ -83,7 +83,7 @@ impl Probe {
             Self::Session => client.me().await.map(drop),
             Self::Availability => client.availability(guests.event_id).await.map(drop),
             Self::Hold => hold(client, guests.event_id).await,
-            Self::SignIn => guests.sessions.sign_in(number.is_multiple_of(2)).await,
+            Self::SignIn => guests.sessions.sign_in(number).await,
             Self::Publish => guests.publish().await,
             Self::Order => return order(client, guests.event_id, cards::FINE).await,
             Self::SlowPayment => return order(client, guests.event_id, cards::SLOW).await,

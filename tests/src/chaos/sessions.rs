@@ -1,7 +1,6 @@
 //! Sessions that were begun and ended while faults were made: a begun one goes on, and an ended
 //! one never comes back.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::json;
@@ -22,7 +21,6 @@ pub struct Sessions {
     visitor: Client,
     emails: Vec<String>,
     password: String,
-    turn: AtomicUsize,
     kept: Mutex<Kept>,
 }
 
@@ -40,18 +38,18 @@ impl Sessions {
             visitor,
             emails,
             password,
-            turn: AtomicUsize::new(0),
             kept: Mutex::default(),
         }
     }
 
-    /// Signs in, and out again where that is asked for.
+    /// Signs in for the so many-th time. Of two that follow each other, which are of one account,
+    /// the first signs out again.
     ///
     /// # Errors
     /// A refusal, or no answer. Then nothing is kept: who had no answer knows nothing.
-    pub async fn sign_in(&self, and_out: bool) -> Result<(), Failure> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let email = &self.emails[turn % self.emails.len()];
+    pub async fn sign_in(&self, number: u64) -> Result<(), Failure> {
+        let and_out = number.is_multiple_of(2);
+        let email = &self.emails[(number / 2) as usize % self.emails.len()];
         let body = json!({"email": email, "password": self.password});
         let ask = Ask::post(Operation::SignIn, "/api/identity/sessions").json(body);
         let session: Session = self.visitor.ask_once(&ask, 0).await?.read()?;
