@@ -46,8 +46,8 @@ crowd: ## a crowd sells out a hall: CUSTOMERS= SEATS= SECONDS= SEED=
 	@$(COMPOSE) run --rm --no-deps flash-crowd run \
 		--customers $(CUSTOMERS) --seats $(SEATS) --seconds $(SECONDS) --seed $(SEED)
 
-chaos: ## faults on the running stack: MINUTES= SEED= FAULTS=
-	@MINUTES="$(MINUTES)" SEED="$(SEED)" FAULTS="$(FAULTS)" deploy/test/chaos.sh
+chaos: ## faults on the running stack: MINUTES= SEED= FAULTS= AGAIN=1
+	@MINUTES="$(MINUTES)" SEED="$(SEED)" FAULTS="$(FAULTS)" AGAIN="$(AGAIN)" deploy/test/chaos.sh
 
 test: ## all checks, the failover tests included, on a stack of its own
 	@deploy/test/run.sh
@@ -58,8 +58,8 @@ queries: ## write .sqlx anew, after a query or a migration changed
 bench: ## the table of speed and size, on a stack of its own
 	@deploy/test/bench.sh
 
-bounds: ## the table of faults and bounds, on a stack of its own: RUNS=
-	@RUNS="$(RUNS)" FAULTS="$(FAULTS)" deploy/test/bounds.sh
+bounds: ## the table of faults and bounds, on a stack of its own: RUNS= AGAIN=1
+	@RUNS="$(RUNS)" FAULTS="$(FAULTS)" AGAIN="$(AGAIN)" deploy/test/bounds.sh
 
 toolbox: images ## a shell with all tools in it
 	@deploy/toolbox/run.sh - bash

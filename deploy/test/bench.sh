@@ -60,16 +60,6 @@ measure() {
     [ "$kept" -le 1 ]
 }
 
-# Puts the table between its marks on the page.
-publish() {
-    awk -v table="$table" '
-        /^<!-- measured -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1 }
-        /^<!-- end of measured -->$/ { skip = 0 }
-        !skip' "$page" >.state/bench-page.md
-    cat .state/bench-page.md >"$page"
-    rm .state/bench-page.md
-}
-
 step 'engine' deploy/engine/start.sh
 step 'images of other parts' deploy/standin/images.sh
 step 'images of our own parts' docker compose build --quiet
@@ -80,6 +70,6 @@ step 'stack' start
 step 'measurements' measure
 deploy/test/stack.sh down bench || true
 stack=
-publish
+publish "$table" "$page"
 cat "$table"
 exit "$kept"

@@ -15,7 +15,7 @@ table=.state/bounds.md
 measure() {
     kept=0
     deploy/test/stack.sh run bench /target/release/chaos run \
-        --rounds "${RUNS:-10}" --seed "${SEED:-1}" --faults "${FAULTS:-}" --state "$found" || kept=$?
+        --rounds "${RUNS:-10}" --seed "${SEED:-1}" --faults "${FAULTS:-}" --state "$found" --tree "$(tree)" || kept=$?
     # 1 says that something was not kept, and there is a table all the same.
     [ "$kept" -le 1 ]
 }
@@ -25,16 +25,6 @@ print_table() {
     kept=0
     toolbox - /target/release/chaos table --state "$found" >"$table" || kept=$?
     [ "$kept" -le 1 ]
-}
-
-# Puts the table between its marks on the page.
-publish() {
-    awk -v table="$table" '
-        /^<!-- measured -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1 }
-        /^<!-- end of measured -->$/ { skip = 0 }
-        !skip' "$page" >.state/bounds-page.md
-    cat .state/bounds-page.md >"$page"
-    rm .state/bounds-page.md
 }
 
 step 'engine' deploy/engine/start.sh
@@ -47,6 +37,6 @@ step 'faults' measure
 deploy/test/stack.sh down bench || true
 stack=
 print_table
-publish
+publish "$table" "$page"
 cat "$table"
 exit "$kept"

@@ -2,7 +2,7 @@
 # One fault after another on the stack that is up, while a crowd buys:
 # `make chaos`. It needs the engine's socket, so it runs in the toolbox, joined
 # to that stack. What is found is kept in .state/chaos.jsonl, and the same seed
-# goes on where it was broken off.
+# goes on with its next fault; `make chaos AGAIN=1` begins anew.
 set -eu
 # shellcheck source=deploy/test/steps.sh
 . "$(dirname "$0")/steps.sh"
@@ -15,7 +15,8 @@ if [ -z "$running" ]; then
     exit 2
 fi
 echo "The stack $project that is up will be hurt on purpose, and healed: its purchases may fail meanwhile."
+[ -z "${AGAIN:-}" ] || rm -f .state/chaos.jsonl
 step 'the program' toolbox - cargo build --release --locked --quiet --package tests --bin chaos
 toolbox "$project" /target/release/chaos run \
     --minutes "${MINUTES:-10}" --seed "${SEED:-1}" --faults "${FAULTS:-}" \
-    --state .state/chaos.jsonl --report .state/chaos.json
+    --state .state/chaos.jsonl --tree "$(tree)" --report .state/chaos.json

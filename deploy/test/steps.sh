@@ -37,3 +37,16 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 toolbox() { deploy/toolbox/run.sh "$@"; }
+
+# The state of the tree, as Git names it.
+tree() { git describe --always --dirty --exclude '*' 2>/dev/null || true; }
+
+# Puts a table between its marks on a page.
+publish() {
+    awk -v table="$1" '
+        /^<!-- measured -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1 }
+        /^<!-- end of measured -->$/ { skip = 0 }
+        !skip' "$2" >.state/page.md
+    cat .state/page.md >"$2"
+    rm .state/page.md
+}

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Parser, Subcommand};
 use serde_json::json;
 
@@ -42,7 +42,7 @@ struct Run {
     /// What they are drawn from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Only these: rows, faults, kinds or targets, parted by spaces (see `chaos list`)
+    /// Only these: rows, faults, kinds or targets, parted by spaces (docs/failover.md lists them)
     #[arg(long, default_value = "")]
     faults: String,
     /// Each row so often, in turn, instead of drawn ones for some minutes
@@ -52,6 +52,9 @@ struct Run {
     /// ended
     #[arg(long)]
     state: Option<PathBuf>,
+    /// The state of the tree that is measured, to be kept with what is found
+    #[arg(long, default_value = "")]
+    tree: String,
     /// File for what this run found, as JSON
     #[arg(long)]
     report: Option<PathBuf>,
@@ -133,7 +136,8 @@ async fn run(settings: Run) -> anyhow::Result<ExitCode> {
         done = make_faults(&stage, &schedule, first, until, &among, &settings, &mut findings) => done,
         _ = tokio::signal::ctrl_c() => {
             eprintln!("Interrupted: what was hurt is made well.");
-            stage.heal().await
+            let healed = stage.heal().await;
+            healed.and_then(|()| Err(anyhow!("it was broken off, so nothing is proven")))
         }
     };
     report(&settings, &findings)?;
@@ -165,7 +169,8 @@ async fn make_faults(
             step.lasts().as_secs_f64()
         );
         let finding = play(stage, &step, schedule.seed, among).await;
-        let finding = finding.with_context(|| format!("fault {number}, {}", step.name()))?;
+        let mut finding = finding.with_context(|| format!("fault {number}, {}", step.name()))?;
+        finding.tree.clone_from(&settings.tree);
         eprint!("{finding}");
         if let Some(file) = &settings.state {
             state::add(file, &finding)?;
@@ -177,7 +182,9 @@ async fn make_faults(
 }
 
 fn report(settings: &Run, findings: &[Finding]) -> anyhow::Result<()> {
-    println!("\n{}", table::rows(findings));
+    println!("\n{}", table::faults(findings));
+    println!("{}", table::rows(findings));
+    println!("{}", table::promises(findings));
     if let Some(file) = &settings.report {
         let report = json!({
             "seed": settings.seed,
@@ -194,6 +201,12 @@ fn report(settings: &Run, findings: &[Finding]) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_page_lists_the_faults_that_there_are() {
+        let page = include_str!("../../../docs/failover.md");
+        assert!(page.contains(&list()), "docs/failover.md lacks\n{}", list());
+    }
 
     #[test]
     fn every_fault_that_is_listed_can_be_asked_for() {

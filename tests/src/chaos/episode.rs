@@ -15,7 +15,7 @@ use super::recovery::{Came, IN_A_ROW, well_again};
 use super::stage::HEAL_BOUND;
 use super::{Check, Checked, Finding, Moment, Probe, Seen, Stage, Step};
 use crate::client::Client;
-use crate::faults::{Container, Made};
+use crate::faults::{Container, Made, Target};
 use crate::history::History;
 
 /// How long all must be well before a fault.
@@ -35,13 +35,13 @@ const BEYOND: Duration = Duration::from_secs(30);
 const BACKLOG: usize = 60;
 
 /// When things happened, counted from the first probe.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Times {
     fault: Duration,
     /// Undoing begins.
     undo: Duration,
     restored: Duration,
-    healthy: Duration,
+    healthy: BTreeMap<Target, Duration>,
 }
 
 impl Times {
@@ -49,7 +49,8 @@ impl Times {
         match moment {
             Moment::Fault => self.fault,
             Moment::Restored => self.restored,
-            Moment::Healthy => self.healthy,
+            // A role that nobody struck was well all the time.
+            Moment::Healthy(target) => self.healthy.get(&target).copied().unwrap_or(self.restored),
         }
     }
 }
@@ -57,7 +58,8 @@ impl Times {
 type Probers = BTreeMap<Probe, Prober>;
 
 /// Makes the faults of a step and finds out what came of them. Everything is undone afterwards,
-/// whatever happens.
+/// whatever happens. Somebody signs in and out beside every fault, so that sessions are always
+/// judged.
 ///
 /// # Errors
 /// The stack was not well before, or the fault could not be made or undone.
@@ -66,7 +68,8 @@ pub async fn play(stage: &Stage, step: &Step, seed: u64, among: &str) -> anyhow:
     let guests = Guests::come(stage).await.context("no hall")?;
     let began = Instant::now();
     // Two checks may look at the same requests.
-    let asked: BTreeSet<Probe> = step.row.checks.iter().map(|check| check.probe).collect();
+    let mut asked: BTreeSet<Probe> = step.row.checks.iter().map(|check| check.probe).collect();
+    asked.insert(Probe::SignIn);
     let mut probers: Probers = asked
         .into_iter()
         .map(|probe| (probe, Prober::start(probe, guests.clone(), began)))
@@ -81,6 +84,7 @@ pub async fn play(stage: &Stage, step: &Step, seed: u64, among: &str) -> anyhow:
     let hurt = done?;
 
     let mut finding = Finding {
+        tree: String::new(),
         seed,
         among: among.to_owned(),
         number: step.number,
@@ -123,23 +127,34 @@ async fn hurt(
     let at = Utc::now();
     let strikes = step.faults.iter().map(|fault| stage.project.strike(fault));
     let made = try_join_all(strikes).await?;
-    let struck: Vec<Container> = made.iter().flat_map(Made::struck).cloned().collect();
+    let targets = step.faults.iter().map(|fault| fault.target);
+    let struck: Vec<(Target, Vec<Container>)> = targets
+        .zip(made.iter().map(|made| made.struck().to_vec()))
+        .collect();
     let fault = made.iter().map(|made| made.at).min().unwrap_or(began) - began;
     tokio::time::sleep(step.lasts()).await;
     let undo = began.elapsed();
     try_join_all(made.into_iter().map(Made::undo)).await?;
     let restored = began.elapsed();
-    healthy(&struck).await?;
+    let healthy = join_all(struck.iter().map(|(_, struck)| healthy(struck, began))).await;
+    let targets = struck.iter().map(|(target, _)| *target);
     let times = Times {
         fault,
         undo,
         restored,
-        healthy: began.elapsed(),
+        healthy: targets
+            .zip(healthy)
+            .filter_map(|(of, at)| Some((of, at?)))
+            .collect(),
     };
     until_well(stage, step, probers, &times, began).await;
     let healed = stage.heal().await.context("not well after the fault");
     Ok(Hurt {
-        struck: struck.iter().map(Container::name).collect(),
+        struck: struck
+            .iter()
+            .flat_map(|(_, struck)| struck)
+            .map(Container::name)
+            .collect(),
         at,
         times,
         healed: healed.map(|()| began.elapsed() - undo),
@@ -174,16 +189,19 @@ fn is_calm(prober: &Prober, began: Instant) -> bool {
     good.count() >= IN_A_ROW
 }
 
-/// Waits until what was struck says that it is well, at most [`HEAL_BOUND`]; healing, which
-/// follows, says who does not.
-async fn healthy(struck: &[Container]) -> anyhow::Result<()> {
-    let began = Instant::now();
-    for container in struck {
-        while began.elapsed() < HEAL_BOUND && !container.is_well().await? {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+/// When one of them says that it is well, counted from `began`; nothing where none does within
+/// [`HEAL_BOUND`]. Healing, which follows, says who does not.
+async fn healthy(struck: &[Container], began: Instant) -> Option<Duration> {
+    let since = Instant::now();
+    while since.elapsed() < HEAL_BOUND {
+        for container in struck {
+            if matches!(container.is_well().await, Ok(true)) {
+                return Some(began.elapsed());
+            }
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Ok(())
+    None
 }
 
 /// Waits for everything that must be well after the part is back, and long enough for what comes
@@ -219,7 +237,7 @@ fn checked(stage: &Stage, step: &Step, probers: &Probers, times: &Times) -> Vec<
             let samples = probers.get(&check.probe).map(Prober::samples);
             let until = match check.from {
                 Moment::Fault => times.undo,
-                Moment::Restored | Moment::Healthy => Duration::MAX,
+                Moment::Restored | Moment::Healthy(_) => Duration::MAX,
             };
             let samples = samples.unwrap_or_default();
             Checked::judge(check, &stage.pace, &samples, times.of(check.from), until)
@@ -232,9 +250,7 @@ async fn judge(stage: &Stage, guests: &Arc<Guests>, finding: &mut Finding) {
     let quiet = Arc::new(History::passing(|_| {}));
     let quiet = Client::visitor(stage.door.clone(), quiet, "quiet");
     let records = guests.history.records();
-    finding
-        .wrongs
-        .extend(guests.sessions.wrongs(&quiet, &records).await);
+    finding.judged_sessions(guests.sessions.wrongs(&quiet, &records).await);
     if guests.history.dropped() > 0 {
         finding.wrongs.push("the history is incomplete".to_owned());
     }

@@ -13,6 +13,9 @@ use crate::history::{Outcome, Record};
 /// Most sentences that say how a promise was broken.
 const MOST_SHOWN: usize = 5;
 
+/// What stands for the sessions among the promises.
+pub const SESSIONS: &str = "sessions";
+
 /// Whether one thing was well again in time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Checked {
@@ -62,7 +65,7 @@ fn since(check: &Check) -> String {
     let from = match check.from {
         Moment::Fault => "",
         Moment::Restored => ", after it is back",
-        Moment::Healthy => ", after it is healthy",
+        Moment::Healthy(_) => ", after it is healthy",
     };
     format!("{what}{from}")
 }
@@ -129,6 +132,9 @@ impl Seen {
 /// What one fault came to, as it is kept.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
+    /// The state of the tree that was measured, as Git names it; empty where nobody said.
+    #[serde(default)]
+    pub tree: String,
     /// What the schedule was drawn from.
     pub seed: u64,
     /// What it was drawn among.
@@ -151,7 +157,7 @@ pub struct Finding {
     pub checks: Vec<Checked>,
     /// How long after it was undone every container was well, in seconds.
     pub healed: Option<f64>,
-    /// Promise by promise, by number: `held`, `broken`, `not checked`.
+    /// Promise by promise, by number, and `sessions`: `held`, `broken`, `not checked`.
     pub promises: BTreeMap<String, String>,
     /// How promises were broken, and why something could not be found out.
     pub wrongs: Vec<String>,
@@ -175,6 +181,13 @@ impl Finding {
     pub fn promises_held(&self) -> bool {
         let mut words = self.promises.values();
         !self.promises.is_empty() && words.all(|word| word == "held") && self.wrongs.is_empty()
+    }
+
+    /// Writes down what became of the sessions.
+    pub fn judged_sessions(&mut self, wrongs: Vec<String>) {
+        let word = if wrongs.is_empty() { "held" } else { "broken" };
+        self.promises.insert(SESSIONS.to_owned(), word.to_owned());
+        self.wrongs.extend(wrongs);
     }
 
     /// Writes down what the checkers found.
@@ -209,6 +222,7 @@ pub(super) mod sample {
     /// A finding of this row, well again after `seconds`.
     pub fn finding(number: u32, row: &str, seconds: Option<f64>) -> Finding {
         Finding {
+            tree: "abc".to_owned(),
             seed: 7,
             among: String::new(),
             number,

@@ -1,7 +1,7 @@
 //! One fault after another on a running stack while a crowd buys, and what customers saw of it.
 //!
 //! Promises: which faults are made is drawn from the seed alone ([`Schedule`]), never two at once
-//! but for the pairs that the design promises to survive; after each fault the stack is made well
+//! but for the pairs that are promised to be survived; after each fault the stack is made well
 //! again before the next; every hall that was sold meanwhile is judged by all checkers; every wait
 //! has a bound. What it leaves to others: making a fault and undoing it (`faults`), customers
 //! (`crowd`), judgement (`checkers`).

@@ -1,4 +1,5 @@
-//! Requests at a steady pace, whether or not the earlier ones were answered, each asked once.
+//! Requests at a steady pace, whether or not the earlier ones were answered, each asked once unless
+//! its probe says otherwise.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use uuid::Uuid;
 use super::hall::Guests;
 use super::recovery::{Came, Sample};
 use crate::client::booking::{Wanted, place_hold, place_order};
-use crate::client::{Ask, Client, Failure, Hold, Operation, Order, OrderState};
+use crate::client::{Ask, Budget, Client, Failure, Hold, Operation, Order, OrderState};
 use crate::crowd::visit::cards;
 
 /// How many requests a second a prober makes.
@@ -28,6 +29,12 @@ const PROMPTLY: Duration = Duration::from_secs(2);
 /// After this long an order is given up.
 const GIVEN_UP: Duration = Duration::from_secs(90);
 
+/// One attempt, and one more.
+const TWICE: Budget = Budget {
+    attempts: 2,
+    time: Duration::from_secs(10),
+};
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -40,6 +47,8 @@ pub enum Probe {
     Availability,
     /// A seat is held, and given back.
     Hold,
+    /// The same, and where that fails in a way that may pass, once more with the same key.
+    HoldAgain,
     /// A seat is held, ordered and paid for.
     Order,
     /// The same with a card that takes two seconds, so that payments are always in hand.
@@ -59,6 +68,7 @@ impl Probe {
             Self::Session => "the session check",
             Self::Availability => "reading what is free",
             Self::Hold => "a hold",
+            Self::HoldAgain => "a hold, asked for twice at most",
             Self::Order => "an order, paid",
             Self::SlowPayment => "payments in hand",
             Self::SignIn => "signing in",
@@ -83,6 +93,7 @@ impl Probe {
             Self::Session => client.me().await.map(drop),
             Self::Availability => client.availability(guests.event_id).await.map(drop),
             Self::Hold => hold(client, guests.event_id).await,
+            Self::HoldAgain => hold(&client.clone().with_budget(TWICE), guests.event_id).await,
             Self::SignIn => guests.sessions.sign_in(number).await,
             Self::Publish => guests.publish().await,
             Self::Order => return order(client, guests.event_id, cards::FINE).await,
@@ -100,8 +111,7 @@ async fn once<T: serde::de::DeserializeOwned>(client: &Client, ask: &Ask) -> Res
 }
 
 async fn hold(client: &Client, event_id: Uuid) -> Result<(), Failure> {
-    let ask = place_hold(client.next_key(), event_id, &Wanted::Best(1));
-    let hold: Hold = once(client, &ask).await?;
+    let hold = client.hold(event_id, &Wanted::Best(1)).await?;
     // Whether it could be given back is not what is asked.
     let _ = client.release(hold.id).await;
     Ok(())

@@ -1,5 +1,5 @@
-//! A line of the design's table: what may be done to the stack, what must be well again by when,
-//! and how that is seen from outside.
+//! A line of the table of what happens after a failure (docs/operations.md): what may be done to the
+//! stack, what must be well again by when, and how that is seen from outside.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub enum Moment {
     Fault,
     /// The engine has started, woken or reconnected what was struck.
     Restored,
-    /// What was struck says that it is well.
-    Healthy,
+    /// What was struck in this role says that it is well; where that is two, one of them.
+    Healthy(Target),
 }
 
 /// What must be well again.
@@ -63,7 +63,7 @@ pub enum Lasts {
 pub struct Row {
     /// Its name in `FAULTS=` and in reports.
     pub name: &'static str,
-    /// What is killed or paused, in the design's words.
+    /// What is killed or paused, in the words of that table.
     pub says: &'static str,
     /// How often it is drawn, against the others.
     pub weight: u32,

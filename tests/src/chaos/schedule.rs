@@ -61,7 +61,10 @@ impl Filter {
             let named = ROWS
                 .iter()
                 .any(|row| row.faults.iter().any(|faults| names(word, row, faults)));
-            ensure!(named, "no fault is called {word}: see `chaos list`");
+            ensure!(
+                named,
+                "no fault is called {word}: docs/failover.md lists them"
+            );
         }
         Ok(filter)
     }

@@ -9,7 +9,7 @@ use crate::client::{Ask, Budget, Client, Failure, Operation, Session};
 use crate::history::Record;
 
 /// Most sessions of each kind that are kept for the end.
-const MOST: usize = 60;
+const MOST: usize = 120;
 
 /// How many accounts take turns. The eleventh session of an account ends its first, which is
 /// nothing that a fault did: so each begins fewer than that while one fault lasts.

@@ -1,9 +1,11 @@
-//! The tables that people read: fault by fault, and row by row over all runs.
+//! The tables that people read: fault by fault, row by row over all runs, and promise by promise.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use super::{Finding, ROWS};
+use super::finding::SESSIONS;
+use super::{Checked, Finding, ROWS};
+use crate::checkers::PROMISES;
 
 /// One fault as it was found, with what was wrong.
 impl fmt::Display for Finding {
@@ -19,14 +21,13 @@ impl fmt::Display for Finding {
         )?;
         writeln!(out, "     customers saw {}", self.seen.says())?;
         for check in &self.checks {
-            let took = check
-                .seconds
-                .map_or("never".to_owned(), |took| format!("{took:.2} s"));
             let kept = if check.kept() { "" } else { "  TOO LATE" };
             writeln!(
                 out,
-                "     {:<45} {took:>8} (bound {:.0} s){kept}",
-                check.says, check.bound
+                "     {:<45} {:>8} (bound {:.0} s){kept}",
+                check.says,
+                took(check),
+                check.bound
             )?;
         }
         match self.healed {
@@ -46,6 +47,77 @@ impl fmt::Display for Finding {
     }
 }
 
+fn took(check: &Checked) -> String {
+    check
+        .seconds
+        .map_or("never".to_owned(), |took| format!("{took:.2} s"))
+}
+
+/// Fault by fault, as Markdown: what customers saw, when it was well again, and whether all held.
+#[must_use]
+pub fn faults(findings: &[Finding]) -> String {
+    let mut text = String::from(
+        "| number | fault | on | customers saw | well again | promises |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for finding in findings {
+        let checks = finding.checks.iter().map(|check| {
+            let late = if check.kept() { "" } else { " **too late**" };
+            format!("{} {}{late}", check.says, took(check))
+        });
+        let promises = if finding.promises_held() {
+            "held".to_owned()
+        } else {
+            format!("**not held**: {}", finding.wrongs.join("; "))
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {promises} |",
+            finding.number,
+            finding.fault,
+            finding.struck.join(", "),
+            finding.seen.says(),
+            checks.collect::<Vec<_>>().join("; "),
+        );
+    }
+    text
+}
+
+/// Promise by promise over all of them: in how many it was checked, and in how many it held.
+#[must_use]
+pub fn promises(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let mut line = |number: &str, says: &str, held: usize, asked: usize| {
+        let word = match asked {
+            0 => "not checked",
+            asked if asked == held => "held",
+            _ => "NOT HELD",
+        };
+        let _ = writeln!(text, "{number:>2} {says:<46} {word} in {held} of {asked}");
+    };
+    let count = |key: &str| {
+        let words = findings.iter().filter_map(|one| one.promises.get(key));
+        let words: Vec<_> = words.collect();
+        let held = words.iter().filter(|word| *word == &"held").count();
+        (held, words.len())
+    };
+    for promise in PROMISES {
+        let number = promise.number.to_string();
+        let (held, asked) = count(&number);
+        line(&format!("{number}."), promise.says, held, asked);
+    }
+    let kept = findings.iter().filter(|one| one.bounds_kept()).count();
+    line(
+        "8.",
+        "all is well again within its bound",
+        kept,
+        findings.len(),
+    );
+    let (held, asked) = count(SESSIONS);
+    line("", "no session is lost, and none comes back", held, asked);
+    text
+}
+
 /// What one thing that must be well came to over all runs.
 #[derive(Default)]
 struct Line {
@@ -59,8 +131,8 @@ struct Line {
 #[must_use]
 pub fn rows(findings: &[Finding]) -> String {
     let mut text = String::from(
-        "| fault | well again | runs | median | maximum | bound | kept | promises |\n\
-         |---|---|---|---|---|---|---|---|\n",
+        "| what is lost | by | well again | runs | median | maximum | bound | kept | promises |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
     for row in ROWS {
         let of_row: Vec<_> = findings.iter().filter(|one| one.row == row.name).collect();
@@ -75,8 +147,9 @@ pub fn rows(findings: &[Finding]) -> String {
         for (says, line) in lines(&of_row) {
             let _ = writeln!(
                 text,
-                "| {} | {says} | {} | {} | {} | {} | {} | {promises} |",
+                "| {} | {} | {says} | {} | {} | {} | {} | {} | {promises} |",
                 row.says,
+                kinds(&of_row),
                 line.seconds.len() + line.never,
                 seconds(median(&line.seconds)),
                 longest(&line),
@@ -86,7 +159,26 @@ pub fn rows(findings: &[Finding]) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", in_a_word(findings));
+    let mut trees: Vec<_> = findings.iter().map(|one| one.tree.as_str()).collect();
+    trees.retain(|tree| !tree.is_empty());
+    trees.dedup();
+    if !trees.is_empty() {
+        let _ = writeln!(text, "\nMeasured on {}.", trees.join(", "));
+    }
     text
+}
+
+/// How often each kind of fault was made.
+fn kinds(findings: &[&Finding]) -> String {
+    let mut often: BTreeMap<String, u32> = BTreeMap::new();
+    for finding in findings {
+        let both = finding.fault.split('+');
+        let both = both.map(|one| one.split_once(':').map_or(one, |(kind, _)| kind));
+        let kind = both.collect::<Vec<_>>().join(" and ");
+        *often.entry(kind).or_default() += 1;
+    }
+    let often = often.iter().map(|(kind, often)| format!("{kind} {often}"));
+    often.collect::<Vec<_>>().join(", ")
 }
 
 /// In the order in which the row's checks stand.
@@ -198,8 +290,9 @@ mod tests {
             finding(2, "bank", Some(9.0)),
         ];
         let table = rows(&findings);
-        let line = "| an order, paid | 3 | 4.00 s | 9.00 s | 10 s | yes | held |\n";
+        let line = "| kill 3 | an order, paid | 3 | 4.00 s | 9.00 s | 10 s | yes | held |\n";
         assert!(table.contains(line), "{table}");
+        assert!(table.contains("Measured on abc."), "{table}");
         assert!(
             table.contains("3 faults among 0 requests: 3 were survived"),
             "{table}"
@@ -223,5 +316,18 @@ mod tests {
             told.contains("NOT HELD") && told.contains("seat 1"),
             "{told}"
         );
+        let faults = faults(&[finding(0, "bank", Some(2.0)), broken.clone()]);
+        assert!(
+            faults.contains("an order, paid 2.00 s | held |"),
+            "{faults}"
+        );
+        assert!(
+            faults.contains("never **too late** | **not held**"),
+            "{faults}"
+        );
+        let promises = promises(&[finding(0, "bank", Some(2.0)), broken]);
+        let acknowledged = "what was acknowledged is there afterwards      held in 2 of 2";
+        assert!(promises.contains(acknowledged), "{promises}");
+        assert!(promises.contains("NOT HELD in 1 of 2"), "{promises}");
     }
 }

@@ -86,10 +86,10 @@ impl Verdict {
     }
 }
 
-/// A promise of the design, with its checker.
+/// A promise of README.md, with its checker.
 #[derive(Clone, Copy, Debug)]
 pub struct Promise {
-    /// Its number in the design.
+    /// Its number there.
     pub number: u8,
     /// What it says.
     pub says: &'static str,
@@ -97,8 +97,8 @@ pub struct Promise {
     needs_bank: bool,
 }
 
-/// The promises that have a checker over a whole run, in the order of the design. The eighth, the
-/// bounds on recovery, is measured by the scenarios.
+/// The promises that have a checker over a whole run, in the order of README.md. The eighth, the
+/// bounds on recovery, is measured by the scenarios and by `chaos`.
 pub const PROMISES: [Promise; 7] = [
     Promise {
         number: 1,

@@ -1,4 +1,4 @@
-//! Two parts lost at once, where the design promises that this is survived. The leading worker
+//! Two parts lost at once, where this is promised to be survived. The leading worker
 //! with the leader of etcd stands in `leader`.
 
 use std::time::{Duration, Instant};

@@ -11,7 +11,7 @@ pub fn rows() -> [Row; 2] {
     [
         Row::at_most(
             "from built images to a stack that would sell",
-            60.0,
+            75.0,
             "s",
             handed_over("READY_SECONDS", "all containers and volumes made anew"),
         ),

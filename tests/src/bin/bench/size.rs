@@ -18,7 +18,7 @@ const SERVICES: [(&str, f64); 5] = [
     ("bank", 25.0),
 ];
 /// The most memory that all containers may take, in MB, and an image.
-const WHOLE: f64 = 1000.0;
+const WHOLE: f64 = 1500.0;
 const IMAGE: f64 = 180.0;
 const MB: f64 = 1e6;
 
