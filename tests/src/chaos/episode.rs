@@ -9,9 +9,10 @@ use anyhow::{Context, ensure};
 use chrono::Utc;
 use futures_util::future::{join_all, try_join_all};
 
+use super::finding::Window;
 use super::hall::Guests;
 use super::probe::Prober;
-use super::recovery::{Came, IN_A_ROW, well_again};
+use super::recovery::{Came, IN_A_ROW, Measure, well_again};
 use super::stage::HEAL_BOUND;
 use super::{Check, Checked, Finding, Moment, Probe, Seen, Stage, Step};
 use crate::client::Client;
@@ -30,6 +31,9 @@ const ANSWERED: Duration = Duration::from_secs(3);
 /// How much longer than its bound something that must be well is waited for, so that the report
 /// can say how long it took instead.
 const BEYOND: Duration = Duration::from_secs(30);
+
+/// Most visits that were broken off of which it is told how.
+const MOST_TOLD: usize = 3;
 
 /// The backlog that is thought of while waiting for it: more than one outage makes.
 const BACKLOG: usize = 60;
@@ -100,6 +104,10 @@ pub async fn play(stage: &Stage, step: &Step, seed: u64, among: &str) -> anyhow:
         wrongs: Vec::new(),
     };
     finding.seen.broken_off = broken_off.len() as u64;
+    finding.wrongs.extend(finding.seen.wrongs());
+    finding
+        .wrongs
+        .extend(broken_off.into_iter().take(MOST_TOLD));
     match hurt.healed {
         Ok(after) => finding.healed = Some(after.as_secs_f64()),
         Err(error) => finding.wrongs.push(format!("{error:#}")),
@@ -207,13 +215,19 @@ async fn healthy(struck: &[Container], began: Instant) -> Option<Duration> {
 /// Waits for everything that must be well after the part is back, and long enough for what comes
 /// back to disturb something.
 async fn until_well(stage: &Stage, step: &Step, probers: &Probers, times: &Times, began: Instant) {
-    let after = |check: &&Check| check.from != Moment::Fault;
+    // What had to be well without the part must be so once more when it comes back.
+    let from = |check: &Check| match check.from {
+        Moment::Fault => times.undo,
+        moment => times.of(moment),
+    };
+    let after =
+        |check: &&Check| check.from != Moment::Fault || check.measure == Measure::GoodInARow;
     let bounds = step
         .row
         .checks
         .iter()
         .filter(after)
-        .map(|check| times.of(check.from) + (check.bound)(&stage.pace, BACKLOG) + BEYOND);
+        .map(|check| from(check) + (check.bound)(&stage.pace, BACKLOG) + BEYOND);
     let last = bounds.max().unwrap_or_default();
     tokio::time::sleep(BEFORE).await;
     while began.elapsed() < last {
@@ -221,7 +235,7 @@ async fn until_well(stage: &Stage, step: &Step, probers: &Probers, times: &Times
         let is_well = |check: &Check| {
             let samples = probers.get(&check.probe).map(Prober::samples);
             let samples = samples.unwrap_or_default();
-            well_again(check.measure, &samples, times.of(check.from), until).is_some()
+            well_again(check.measure, &samples, from(check), until).is_some()
         };
         if step.row.checks.iter().filter(after).all(is_well) {
             return;
@@ -231,18 +245,28 @@ async fn until_well(stage: &Stage, step: &Step, probers: &Probers, times: &Times
 }
 
 fn checked(stage: &Stage, step: &Step, probers: &Probers, times: &Times) -> Vec<Checked> {
-    let checks = step.row.checks.iter();
-    checks
-        .map(|check| {
-            let samples = probers.get(&check.probe).map(Prober::samples);
-            let until = match check.from {
+    let mut checked = Vec::new();
+    for check in step.row.checks {
+        let samples = probers.get(&check.probe).map(Prober::samples);
+        let samples = samples.unwrap_or_default();
+        let window = Window {
+            samples: &samples,
+            fault: times.fault,
+            from: times.of(check.from),
+            until: match check.from {
                 Moment::Fault => times.undo,
                 Moment::Restored | Moment::Healthy(_) => Duration::MAX,
-            };
-            let samples = samples.unwrap_or_default();
-            Checked::judge(check, &stage.pace, &samples, times.of(check.from), until)
-        })
-        .collect()
+            },
+        };
+        checked.push(Checked::judge(check, &stage.pace, &window));
+        let after = Window {
+            from: times.undo,
+            until: Duration::MAX,
+            ..window
+        };
+        checked.extend(Checked::judge_return(check, &stage.pace, &after));
+    }
+    checked
 }
 
 async fn judge(stage: &Stage, guests: &Arc<Guests>, finding: &mut Finding) {

@@ -1,12 +1,13 @@
 //! What one fault came to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::recovery::{self, Sample};
-use super::{Check, Moment, Probe};
+use super::recovery::{self, Measure, Sample};
+use super::{Check, Moment, Pace, Probe};
 use crate::checkers::{Promise, Verdict};
 use crate::history::{Outcome, Record};
 
@@ -27,26 +28,52 @@ pub struct Checked {
     pub seconds: Option<f64>,
     /// By when it had to be.
     pub bound: f64,
+    /// Whether this is how the part that came back disturbed what was well without it.
+    #[serde(default)]
+    pub comes_back: bool,
+}
+
+/// The samples of a check's probe and when things happened, counted from the first probe.
+#[derive(Clone, Copy, Debug)]
+pub struct Window<'a> {
+    /// What came of the requests.
+    pub samples: &'a [Sample],
+    /// When the fault was made.
+    pub fault: Duration,
+    /// What the time is counted from.
+    pub from: Duration,
+    /// The last moment at which something was asked that counts.
+    pub until: Duration,
 }
 
 impl Checked {
-    /// Judges the samples of a check's probe: what was asked from `from` until `until`.
+    /// Judges the samples of a check's probe.
     #[must_use]
-    pub fn judge(
-        check: &Check,
-        pace: &super::Pace,
-        samples: &[Sample],
-        from: std::time::Duration,
-        until: std::time::Duration,
-    ) -> Self {
+    pub fn judge(check: &Check, pace: &Pace, window: &Window) -> Self {
+        let Window { samples, from, .. } = *window;
         let waiting = recovery::waiting_at(samples, from);
-        let took = recovery::well_again(check.measure, samples, from, until);
+        let took = recovery::well_again(check.measure, samples, from, window.until);
+        let waits = check.measure != Measure::GoodInARow;
+        let refused = waits && recovery::refused_meanwhile(samples, window.fault, from);
         Self {
             probe: check.probe,
             says: format!("{}{}", check.probe.says(), since(check)),
-            seconds: took.map(|took| took.as_secs_f64()),
+            seconds: took.filter(|_| !refused).map(|took| took.as_secs_f64()),
             bound: (check.bound)(pace, waiting).as_secs_f64(),
+            comes_back: false,
         }
+    }
+
+    /// The same check once more when the part comes back, where all had to be well without it:
+    /// nothing else is looked at after it is back.
+    #[must_use]
+    pub fn judge_return(check: &Check, pace: &Pace, window: &Window) -> Option<Self> {
+        let applies = check.from == Moment::Fault && check.measure == Measure::GoodInARow;
+        applies.then(|| Self {
+            says: format!("{}, while the part comes back", check.probe.says()),
+            comes_back: true,
+            ..Self::judge(check, pace, window)
+        })
     }
 
     /// Whether the bound was kept.
@@ -58,9 +85,9 @@ impl Checked {
 
 fn since(check: &Check) -> String {
     let what = match check.measure {
-        recovery::Measure::GoodInARow => "",
-        recovery::Measure::FirstThatWaited => ", the first that waited",
-        recovery::Measure::AllThatWaited => ", all that waited",
+        Measure::GoodInARow => "",
+        Measure::FirstThatWaited => ", the first that waited",
+        Measure::AllThatWaited => ", all that waited",
     };
     let from = match check.from {
         Moment::Fault => "",
@@ -107,6 +134,21 @@ impl Seen {
             }
         }
         seen
+    }
+
+    /// What no fault excuses: something else than an honest 503, or 429, and a customer who
+    /// insisted in vain.
+    #[must_use]
+    pub fn wrongs(&self) -> Vec<String> {
+        let excused = |name: &str| name.starts_with("503 ") || name.starts_with("429 ");
+        let refused = self.refused.iter().filter(|(name, _)| !excused(name));
+        let mut wrongs: Vec<_> = refused
+            .map(|(name, count)| format!("{count} answers were {name}"))
+            .collect();
+        if self.broken_off > 0 {
+            wrongs.push(format!("{} visits were broken off", self.broken_off));
+        }
+        wrongs
     }
 
     /// In a line.
@@ -237,6 +279,7 @@ pub(super) mod sample {
                 says: "an order, paid".to_owned(),
                 seconds,
                 bound: 10.0,
+                comes_back: false,
             }],
             healed: Some(3.0),
             promises: [("1".to_owned(), "held".to_owned())].into(),
@@ -247,8 +290,6 @@ pub(super) mod sample {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use chrono::TimeDelta;
     use serde_json::json;
     use uuid::Uuid;
@@ -286,6 +327,15 @@ mod tests {
             seen.says(),
             "4 requests, 1 × 503 unavailable, 1 × no answer, slowest 1.5 s"
         );
+        assert!(seen.wrongs().is_empty());
+        let records = [
+            record(at, Ok((500, "internal"))),
+            record(at, Ok((503, "x"))),
+        ];
+        let mut seen = Seen::count(&records, at);
+        seen.broken_off = 2;
+        let wrongs = ["1 answers were 500 internal", "2 visits were broken off"];
+        assert_eq!(seen.wrongs(), wrongs);
     }
 
     #[test]

@@ -23,9 +23,6 @@ pub const A_SECOND: f64 = 4.0;
 /// Most requests of one prober at once. One that cannot be made because of this is a bad one.
 const MOST_AT_ONCE: usize = 400;
 
-/// An order that is paid later than this after it was asked for was held up by something.
-const PROMPTLY: Duration = Duration::from_secs(2);
-
 /// After this long an order is given up.
 const GIVEN_UP: Duration = Duration::from_secs(90);
 
@@ -88,20 +85,35 @@ impl Probe {
 
     async fn ask(self, guests: &Guests, number: u64) -> Came {
         let client = guests.prober(number);
-        let done = match self {
-            Self::Event => client.event(guests.event_id).await.map(drop),
-            Self::Session => client.me().await.map(drop),
-            Self::Availability => client.availability(guests.event_id).await.map(drop),
-            Self::Hold => hold(client, guests.event_id).await,
-            Self::HoldAgain => hold(&client.clone().with_budget(TWICE), guests.event_id).await,
-            Self::SignIn => guests.sessions.sign_in(number).await,
-            Self::Publish => guests.publish().await,
-            Self::Order => return order(client, guests.event_id, cards::FINE).await,
-            Self::SlowPayment => return order(client, guests.event_id, cards::SLOW).await,
+        let asked = Instant::now();
+        let succeeded = match self {
+            Self::Event => client.event(guests.event_id).await.is_ok(),
+            Self::Session => client.me().await.is_ok(),
+            Self::Availability => client.availability(guests.event_id).await.is_ok(),
+            Self::Hold => hold(client, guests.event_id).await.is_ok(),
+            Self::HoldAgain => {
+                let client = client.clone().with_budget(TWICE);
+                hold(&client, guests.event_id).await.is_ok()
+            }
+            Self::SignIn => guests.sessions.sign_in(number).await.is_ok(),
+            Self::Publish => guests.publish().await.is_ok(),
+            Self::Order => is_paid(client, guests.event_id, cards::FINE).await,
+            Self::SlowPayment => is_paid(client, guests.event_id, cards::SLOW).await,
         };
-        match done {
-            Ok(()) => Came::Good,
-            Err(_) => Came::Bad,
+        match succeeded {
+            true if asked.elapsed() <= self.promptly() => Came::Good,
+            true => Came::Late,
+            false => Came::Bad,
+        }
+    }
+
+    /// An answer that takes longer is late.
+    fn promptly(self) -> Duration {
+        match self {
+            // What is paid for, and what is made of many steps.
+            Self::Order | Self::SlowPayment => Duration::from_secs(2),
+            Self::HoldAgain | Self::Publish => Duration::from_secs(4),
+            _ => Duration::from_millis(2_500),
         }
     }
 }
@@ -117,7 +129,8 @@ async fn hold(client: &Client, event_id: Uuid) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn order(client: &Client, event_id: Uuid, card: &str) -> Came {
+/// Whether a seat was held, ordered and paid for.
+async fn is_paid(client: &Client, event_id: Uuid, card: &str) -> bool {
     let asked = Instant::now();
     let placed = async {
         let ask = place_hold(client.next_key(), event_id, &Wanted::Best(1));
@@ -125,7 +138,7 @@ async fn order(client: &Client, event_id: Uuid, card: &str) -> Came {
         once::<Order>(client, &place_order(client.next_key(), hold.id, card)).await
     };
     let Ok(placed) = placed.await else {
-        return Came::Bad;
+        return false;
     };
     let path = format!("/api/booking/orders/{}", placed.id);
     let ask = Ask::get(Operation::ReadOrder, path).about(placed.id);
@@ -135,13 +148,12 @@ async fn order(client: &Client, event_id: Uuid, card: &str) -> Came {
         pause = (pause * 5 / 4).min(Duration::from_secs(1));
         // A read that fails says nothing about the order.
         match once::<Order>(client, &ask).await.map(|order| order.state) {
-            Ok(OrderState::Paid) if asked.elapsed() <= PROMPTLY => return Came::Good,
-            Ok(OrderState::Paid) => return Came::Late,
+            Ok(OrderState::Paid) => return true,
             Ok(OrderState::Pending) | Err(_) => {}
-            Ok(_) => return Came::Bad,
+            Ok(_) => return false,
         }
     }
-    Came::Bad
+    false
 }
 
 /// A prober at work.

@@ -63,19 +63,29 @@ pub fn well_again(
 ) -> Option<Duration> {
     match measure {
         Measure::GoodInARow => good_in_a_row(samples, from, until),
+        // Where nothing waited, nothing was accepted that could be answered: that is no success.
         Measure::FirstThatWaited => {
             let answered = waited(samples, from).filter(|one| one.came != Came::Bad);
             let first = answered.map(|one| one.answered).min();
-            // Where nothing waits, nothing was held up.
-            let nothing = waiting_at(samples, from) == 0;
-            first.or(nothing.then_some(from)).map(|first| first - from)
+            first.map(|first| first - from)
         }
         Measure::AllThatWaited => {
             let all_answered = waited(samples, from).all(|one| one.came != Came::Bad);
             let last = waited(samples, from).map(|one| one.answered).max();
-            all_answered.then(|| last.unwrap_or(from) - from)
+            last.filter(|_| all_answered).map(|last| last - from)
         }
     }
+}
+
+/// Whether something that was asked from `fault` until `from` was refused: what has to wait must
+/// have been accepted.
+#[must_use]
+pub fn refused_meanwhile(samples: &[Sample], fault: Duration, from: Duration) -> bool {
+    let asked = samples
+        .iter()
+        .filter(|one| one.asked >= fault && one.asked < from);
+    let mut answered = asked.filter(|one| one.answered <= from);
+    answered.any(|one| one.came == Came::Bad)
 }
 
 /// In the order in which they were asked, so that one which failed only after a long time-out
@@ -191,9 +201,19 @@ mod tests {
         assert_eq!(waiting_at(&samples, ms(1_000)), 2);
         assert_eq!(well(Measure::FirstThatWaited, &samples), Some(ms(1_000)));
         assert_eq!(well(Measure::AllThatWaited, &samples), Some(ms(3_000)));
-        assert_eq!(well(Measure::FirstThatWaited, &[]), Some(Duration::ZERO));
+        assert_eq!(well(Measure::FirstThatWaited, &[]), None);
+        assert_eq!(well(Measure::AllThatWaited, &[]), None);
         let mut samples = samples.to_vec();
         samples.push(sample(700, 5_000, Came::Bad));
         assert_eq!(well(Measure::AllThatWaited, &samples), None);
+    }
+
+    #[test]
+    fn what_is_refused_while_it_should_wait_is_seen() {
+        let mut samples = vec![sample(500, 4_000, Came::Late), sample(100, 200, Came::Bad)];
+        assert!(!refused_meanwhile(&samples, ms(300), ms(1_000)));
+        samples.push(sample(600, 700, Came::Bad));
+        assert!(refused_meanwhile(&samples, ms(300), ms(1_000)));
+        assert!(!refused_meanwhile(&samples, ms(650), ms(1_000)));
     }
 }

@@ -27,7 +27,7 @@ macro_rules! well {
     };
 }
 
-use Kind::{Cut, Kill, Pause, Slow, Stop, Switch};
+use Kind::{Cut, Kill, Pause, Restart, Slow, Stop, Switch};
 use Target as T;
 
 /// How long the bank takes for the card that pays slowly.
@@ -145,6 +145,7 @@ pub const ROWS: &[Row] = &[
             &[(Kill, T::PostgresPrimary)],
             &[(Stop, T::PostgresPrimary)],
             &[(Cut, T::PostgresPrimary)],
+            &[(Restart, T::PostgresPrimary)],
         ],
         lasts: Lasts::PastTheBound,
         checks: &[
@@ -197,6 +198,7 @@ pub const ROWS: &[Row] = &[
             &[(Pause, T::RedisPrimary)],
             &[(Stop, T::RedisPrimary)],
             &[(Cut, T::RedisPrimary)],
+            &[(Restart, T::RedisPrimary)],
         ],
         lasts: Lasts::PastTheBound,
         checks: &[
@@ -339,6 +341,7 @@ pub const ROWS: &[Row] = &[
             &[(Kill, T::Haproxy)],
             &[(Pause, T::Haproxy)],
             &[(Stop, T::Haproxy)],
+            &[(Cut, T::Haproxy)],
         ],
         lasts: Lasts::Seconds(3, 10),
         checks: &ALONE,

@@ -20,7 +20,7 @@ impl fmt::Display for Finding {
             self.lasted,
         )?;
         writeln!(out, "     customers saw {}", self.seen.says())?;
-        for check in &self.checks {
+        for check in self.checks.iter().filter(|one| is_told(one)) {
             let kept = if check.kept() { "" } else { "  TOO LATE" };
             writeln!(
                 out,
@@ -47,6 +47,11 @@ impl fmt::Display for Finding {
     }
 }
 
+/// How the part came back is told only where that disturbed something for longer than its bound.
+fn is_told(check: &Checked) -> bool {
+    !check.comes_back || !check.kept()
+}
+
 fn took(check: &Checked) -> String {
     check
         .seconds
@@ -61,7 +66,8 @@ pub fn faults(findings: &[Finding]) -> String {
          |---|---|---|---|---|---|\n",
     );
     for finding in findings {
-        let checks = finding.checks.iter().map(|check| {
+        let checks = finding.checks.iter().filter(|one| is_told(one));
+        let checks = checks.map(|check| {
             let late = if check.kept() { "" } else { " **too late**" };
             format!("{} {}{late}", check.says, took(check))
         });
@@ -185,7 +191,8 @@ fn kinds(findings: &[&Finding]) -> String {
 fn lines(findings: &[&Finding]) -> Vec<(String, Line)> {
     let mut order = Vec::new();
     let mut lines: BTreeMap<&str, Line> = BTreeMap::new();
-    for check in findings.iter().flat_map(|finding| &finding.checks) {
+    let checks = findings.iter().flat_map(|finding| &finding.checks);
+    for check in checks.filter(|check| is_told(check)) {
         let line = lines.entry(&check.says).or_insert_with(|| {
             order.push(check.says.clone());
             Line {

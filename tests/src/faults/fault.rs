@@ -14,6 +14,8 @@ use super::Target;
 pub enum Kind {
     /// SIGKILL; started again afterwards.
     Kill,
+    /// SIGKILL, and started again at once, before anybody has noticed.
+    Restart,
     /// Frozen, with its connections left open; woken afterwards.
     Pause,
     /// SIGTERM; started again afterwards.
@@ -28,8 +30,9 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Kill,
+        Self::Restart,
         Self::Pause,
         Self::Stop,
         Self::Cut,
@@ -42,6 +45,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Kill => "kill",
+            Self::Restart => "restart",
             Self::Pause => "pause",
             Self::Stop => "stop",
             Self::Cut => "cut",

@@ -68,6 +68,10 @@ impl Project {
         let struck = made.struck.clone();
         match kind {
             Kind::Kill => drop(try_join_all(struck.iter().map(Container::kill)).await?),
+            Kind::Restart => {
+                drop(try_join_all(struck.iter().map(Container::kill)).await?);
+                drop(try_join_all(struck.iter().map(Container::start)).await?);
+            }
             Kind::Pause => drop(try_join_all(struck.iter().map(Container::pause)).await?),
             Kind::Cut => {
                 let cut = struck.iter().map(|one| one.disconnect(&made.network));
