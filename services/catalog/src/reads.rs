@@ -147,6 +147,15 @@ impl Reads {
             .changing(&key, self.events.changing(&key, write))
             .await
     }
+
+    /// Forgets what is kept of the event `id`: for a change that took effect before it could be
+    /// answered, and may so have been made after its request had given up.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn forget(&self, id: Uuid) -> Result<(), Problem> {
+        self.changing(id, async { Ok(()) }).await
+    }
 }
 
 async fn on_sale(events: &Events, id: Uuid) -> Result<Option<Event>, Problem> {

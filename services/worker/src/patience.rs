@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bank;
@@ -17,6 +17,9 @@ use crate::bank;
 const AWAY: Duration = Duration::from_secs(10 * 60);
 /// How long it waits for a database that is there and had no time or no lock for a statement.
 const BUSY: Duration = Duration::from_secs(45);
+/// How long one attempt may take. All that it asks has limits of its own, but those of the database
+/// are kept by the database: behind a network that is cut nobody keeps them.
+const ATTEMPT: Duration = Duration::from_secs(60);
 /// The pause between attempts, up to twice as long: what waited does not come all at once.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -33,16 +36,17 @@ pub trait Patience {
 /// Those of `attempt`.
 pub async fn while_away<T, E, F, Fut>(stop: &CancellationToken, attempt: F) -> Result<T, E>
 where
-    E: Patience + std::fmt::Display,
+    E: Patience + From<sqlx::Error> + std::fmt::Display,
     F: Fn() -> Fut,
     Fut: Future<Output = Result<T, E>>,
 {
     let began = Instant::now();
     let mut waited = false;
     loop {
-        let failure = match attempt().await {
-            Ok(done) => return Ok(done),
-            Err(failure) => failure,
+        let failure = match timeout(ATTEMPT, attempt()).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(failure)) => failure,
+            Err(late) => E::from(sqlx::Error::Io(late.into())),
         };
         let pause = PAUSE.mul_f64(1.0 + rand::random::<f64>());
         let goes_on = failure
@@ -134,6 +138,20 @@ mod tests {
             assert!(outcome.is_ok(), "{outcome:?}");
             assert!(began.elapsed() <= Duration::from_secs(9 * 60) + 2 * PAUSE);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_hangs_is_given_up_and_made_again() {
+        let (began, stop, made) = (Instant::now(), CancellationToken::new(), AtomicU32::new(0));
+        let outcome: Result<(), Failure> = while_away(&stop, || async {
+            if made.fetch_add(1, Ordering::Relaxed) == 0 {
+                std::future::pending::<()>().await;
+            }
+            Ok(())
+        })
+        .await;
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert!(began.elapsed() <= ATTEMPT + 2 * PAUSE);
     }
 
     #[tokio::test(start_paused = true)]

@@ -46,6 +46,7 @@ pub async fn publish_event(
     let account = account.organiser()?;
     let event = catalog.events.own(account.id, id).await?;
     if event.state == Stand::OnSale {
+        catalog.reads.forget(id).await?;
         return super::own(&HeaderMap::new(), &event);
     }
     let event = mark_fixed(&catalog, event).await?;

@@ -50,7 +50,9 @@ pub async fn replace_event(
     let versions = etag::if_match(&headers)?;
     let mut event = catalog.events.own(account.id, id).await?;
     if !versions.contains(&event.version) {
-        return made_already(&event, &versions, draft);
+        let answer = made_already(&event, &versions, draft)?;
+        catalog.reads.forget(id).await?;
+        return Ok(answer);
     }
     if event.is_fixed {
         rules::check_fixed(&event, &draft)?;
@@ -69,7 +71,9 @@ pub async fn replace_event(
         .await?;
     if !replaced {
         let event = catalog.events.own(account.id, id).await?;
-        return made_already(&event, &versions, draft);
+        let answer = made_already(&event, &versions, draft)?;
+        catalog.reads.forget(id).await?;
+        return Ok(answer);
     }
     super::own(&HeaderMap::new(), &event)
 }

@@ -28,6 +28,9 @@ use status::Statuses;
 
 /// The pause after a run that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// How long a run may take. All that it asks has limits of its own, but those of the database are
+/// kept by the database: behind a network that is cut nobody keeps them, while the lease goes on.
+const RUN_LIMIT: Duration = Duration::from_secs(120);
 
 /// Why a run did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +120,11 @@ async fn repeat<T: Task>(task: Arc<T>, term: Term, statuses: Statuses) {
         // leaves the run to its end.
         let run = {
             let (task, term) = (task.clone(), term.clone());
-            tokio::spawn(async move { task.run(&term).await })
+            tokio::spawn(async move {
+                let run = tokio::time::timeout(RUN_LIMIT, task.run(&term));
+                run.await
+                    .unwrap_or_else(|late| Err(Failure::Database(sqlx::Error::Io(late.into()))))
+            })
         };
         let pause = match run.await {
             Ok(result) => conclude(task.name(), &term, &statuses, started.elapsed(), result),
