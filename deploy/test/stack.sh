@@ -15,8 +15,8 @@ name=$2
 
 case "$name" in
 # With the gentle crowd: some panels show what it does, and faults must not harm it.
-test) port=18080 network=10.83.2 crowd=1 ;;
-bench) port=18090 network=10.83.3 crowd=0 ;;
+test) port=18080 network=10.83.2 crowd=on ;;
+bench) port=18090 network=10.83.3 crowd=off ;;
 *) echo "stack: no such stack: $name" >&2; exit 64 ;;
 esac
 project=boxoffice-$name
