@@ -275,7 +275,7 @@ mod tests {
         };
         assert_eq!(only("leader-stopped"), ["stop:leading-worker"]);
         assert_eq!(only("kill:bank, pause:cache"), ["kill:bank", "pause:cache"]);
-        assert_eq!(only("haproxy").len(), 3);
+        assert_eq!(only("haproxy").len(), 5);
         assert!(only("slow").iter().all(|name| name.starts_with("slow:")));
         let pair = "kill:etcd-leader+kill:leading-worker";
         assert_eq!(only(pair), [pair]);
