@@ -22,6 +22,7 @@ mod leader;
 mod logs;
 mod lost_answers;
 mod pairs;
+mod patroni;
 mod pauses;
 mod payments;
 mod postgres_lost;
