@@ -2,18 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use futures_util::future::select_all;
+use anyhow::{Context, bail, ensure};
+use futures_util::future::{select_all, try_join_all};
 use serde_json::Value;
 use tests::faults::Target;
 
-use crate::stack::Stack;
+use crate::stack::{Stack, eventually};
 
 /// How long a node may take to answer.
 const ANSWER: Duration = Duration::from_secs(1);
 
 /// How often a node is asked whether it was promoted: by so much earlier it may have been.
 const EVERY: Duration = Duration::from_millis(50);
+
+/// How often it is looked that nobody else leads. Who was promoted stays so, and is seen late too.
+const WATCHED_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a node may take to say that it leads, where one does.
+const SAID_WITHIN: Duration = Duration::from_secs(10);
 
 /// A node of Postgres.
 #[derive(Clone, Debug)]
@@ -22,6 +28,13 @@ pub struct Node {
     pub service: String,
     http: reqwest::Client,
     address: String,
+}
+
+/// Who leads, and the timeline that it writes: another one begins with each promotion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    pub service: String,
+    pub timeline: i64,
 }
 
 /// When a node took the place of a primary that was lost.
@@ -41,6 +54,7 @@ struct Said {
     leads: bool,
     is_primary: bool,
     is_followed: bool,
+    timeline: Option<i64>,
 }
 
 /// All nodes, which must run.
@@ -58,10 +72,36 @@ pub async fn nodes(stack: &Stack) -> anyhow::Result<Vec<Node>> {
     Ok(nodes)
 }
 
+/// Who of them leads.
+pub async fn leader(nodes: &[Node]) -> anyhow::Result<Leader> {
+    eventually(SAID_WITHIN, "a node of Postgres leads", async || {
+        for node in nodes {
+            if let Ok(said) = node.ask().await
+                && said.leads
+                && said.is_primary
+                && let Some(timeline) = said.timeline
+            {
+                let service = node.service.clone();
+                return Ok(Some(Leader { service, timeline }));
+            }
+        }
+        Ok(None)
+    })
+    .await
+}
+
 /// Waits until one of these nodes leads and takes commits.
 pub async fn promotion(nodes: &[Node], bound: Duration) -> anyhow::Result<Promotion> {
     let watched = nodes.iter().map(|node| Box::pin(node.promotion(bound)));
     select_all(watched).await.0
+}
+
+/// Watches for so long that this leader goes on, on its timeline, and that nobody else leads.
+pub async fn goes_on(leader: &Leader, nodes: &[Node], time: Duration) -> anyhow::Result<()> {
+    try_join_all(nodes.iter().map(|node| node.stays_with(leader, time))).await?;
+    let now = self::leader(nodes).await?;
+    ensure!(now == *leader, "{now:?} after {leader:?}");
+    Ok(())
 }
 
 impl Node {
@@ -75,6 +115,7 @@ impl Node {
             leads,
             is_primary: body["role"] == "primary",
             is_followed: followers.any(|one| one["sync_state"] == "quorum"),
+            timeline: body["timeline"].as_i64(),
         })
     }
 
@@ -94,5 +135,27 @@ impl Node {
             tokio::time::sleep(EVERY).await;
         }
         bail!("{} did not take commits within {bound:?}", self.service)
+    }
+
+    async fn stays_with(&self, leader: &Leader, time: Duration) -> anyhow::Result<()> {
+        let (began, mut heard) = (Instant::now(), 0);
+        while began.elapsed() < time {
+            if let Ok(said) = self.ask().await {
+                heard += 1;
+                let is_right = if self.service == leader.service {
+                    said.timeline.is_none_or(|now| now == leader.timeline)
+                } else {
+                    !said.leads && !said.is_primary
+                };
+                ensure!(
+                    is_right,
+                    "{} says {said:?}, and {leader:?} led",
+                    self.service
+                );
+            }
+            tokio::time::sleep(WATCHED_EVERY).await;
+        }
+        ensure!(heard > 0, "{} said nothing for {time:?}", self.service);
+        Ok(())
     }
 }
