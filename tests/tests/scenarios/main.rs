@@ -31,6 +31,7 @@ mod purchase;
 mod queue_lost;
 mod races;
 mod redis_lost;
+mod sentinels;
 mod sessions;
 mod stack;
 mod stops;
