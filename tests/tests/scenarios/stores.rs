@@ -8,6 +8,7 @@ use tests::client::booking::Wanted;
 use tests::client::{Budget, Failure, OrderState};
 use tests::crowd::visit::cards;
 use tests::faults::{Container, Target};
+use uuid::Uuid;
 
 use crate::leader::etcd_leader;
 use crate::patroni;
@@ -244,6 +245,10 @@ async fn events_are_back_ten_seconds_after_the_document_store_is_started_again()
     let hall = stack.hall(20, 1).await?;
     let store = stack.project.one("dynamodb").await?;
     store.kill().await?;
+    // An id that nobody has asked for is in no cache: whether there is such an event, the store
+    // alone could tell.
+    let once = hall.customers[0].clone().with_budget(Budget::ONCE);
+    unavailable(once.event(Uuid::now_v7()).await)?;
     // Who has the event's id goes on buying.
     hall.purchase_within(0, Duration::from_secs(5)).await?;
     store.start().await?;
