@@ -18,12 +18,10 @@ use crate::stack::{Hall, Stack, eventually};
 const STOP_BOUND: Duration = Duration::from_secs(10);
 const PATRONI_BOUND: Duration = Duration::from_secs(40);
 
-/// What a measurement may be off by: reading clocks, the engine's own time to act.
-const SLACK: Duration = Duration::from_millis(500);
-
 /// Places orders, one after another, until a leader with a token above `token` sends the row of
 /// one; tells how long after `since` that was, and the last order. An order that the former leader
-/// was still quick enough to send says nothing.
+/// was still quick enough to send says nothing. The row itself says when it was sent, so that
+/// asking costs nothing; what the engine takes to act counts.
 async fn first_effect(
     hall: &Hall,
     since: DateTime<Utc>,
@@ -60,7 +58,7 @@ async fn after_the_leader_is_killed_the_next_one_acts_within_lease_and_two_secon
     let bound = stack.lease + Duration::from_secs(2);
     let (order, took) = first_effect(&hall, since, token, bound).await?;
     println!("killed: the next leader acted after {took:?}");
-    ensure!(took <= bound + SLACK, "it took {took:?}");
+    ensure!(took <= bound, "it took {took:?}");
     hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
         .await?;
     stack.project.heal(Duration::from_secs(30)).await?;
@@ -78,14 +76,15 @@ async fn after_the_leader_is_stopped_the_next_one_acts_within_a_second() -> anyh
         let leader = leader.clone();
         async move { leader.stop(Duration::from_secs(10)).await }
     });
-    let (order, took) = first_effect(&hall, since, token, Duration::from_secs(1)).await?;
+    let bound = Duration::from_secs(1);
+    let (order, took) = first_effect(&hall, since, token, bound).await?;
     println!("stopped: the next leader acted after {took:?}");
     stopping.await??;
     ensure!(
         leader.state().await?.exit_code == 0,
         "it did not stop in time"
     );
-    ensure!(took <= Duration::from_secs(1) + SLACK, "it took {took:?}");
+    ensure!(took <= bound, "it took {took:?}");
     hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
         .await?;
     stack.project.heal(Duration::from_secs(30)).await?;
@@ -104,7 +103,7 @@ async fn the_leader_and_the_leader_of_etcd_may_be_killed_at_once() -> anyhow::Re
     let bound = stack.lease * 2 + Duration::from_secs(4);
     let (order, took) = first_effect(&hall, since, token, bound).await?;
     println!("killed with etcd's leader: the next leader acted after {took:?}");
-    ensure!(took <= bound + SLACK, "it took {took:?}");
+    ensure!(took <= bound, "it took {took:?}");
     hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
         .await?;
     stack.project.heal(Duration::from_secs(30)).await?;

@@ -10,6 +10,14 @@ use tests::crowd::visit::cards;
 
 use crate::stack::{Stack, eventually};
 
+/// From when the queue is back to the first payment, as promised.
+const FIRST_BOUND: Duration = Duration::from_secs(5);
+
+/// Until all that waited is settled, as promised: so long, and what it takes at half of the normal
+/// rate. The normal rate is taken to be four orders a second, as in the table of faults.
+const ALL_BOUND: Duration = Duration::from_secs(10);
+const HALF_THE_RATE: u32 = 2;
+
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
 async fn a_queue_killed_with_messages_in_flight_loses_no_order_and_keeps_the_order_of_each_group()
@@ -60,6 +68,10 @@ async fn a_queue_killed_with_messages_in_flight_loses_no_order_and_keeps_the_ord
     )
     .await?;
     let back = Instant::now();
+    let waiting = hall.audit().await?.orders;
+    let waiting = waiting.iter().filter(|order| !order.state.is_final());
+    let all_bound =
+        ALL_BOUND + Duration::from_secs(1) * u32::try_from(waiting.count())? / HALF_THE_RATE;
     eventually(
         Duration::from_secs(15),
         "the first order is paid",
@@ -76,11 +88,7 @@ async fn a_queue_killed_with_messages_in_flight_loses_no_order_and_keeps_the_ord
         "the queue is back: the first order was paid after {:?}",
         back.elapsed()
     );
-    ensure!(
-        back.elapsed() <= Duration::from_millis(5_500),
-        "first: {:?}",
-        back.elapsed()
-    );
+    ensure!(back.elapsed() <= FIRST_BOUND, "first: {:?}", back.elapsed());
     eventually(Duration::from_secs(30), "all are final", async || {
         let audit = hall.audit().await?;
         Ok(audit
@@ -91,14 +99,10 @@ async fn a_queue_killed_with_messages_in_flight_loses_no_order_and_keeps_the_ord
     })
     .await?;
     println!(
-        "the queue is back: all orders were final after {:?}",
+        "the queue is back: all orders were final after {:?}, of {all_bound:?}",
         back.elapsed()
     );
-    ensure!(
-        back.elapsed() <= Duration::from_secs(20),
-        "all: {:?}",
-        back.elapsed()
-    );
+    ensure!(back.elapsed() <= all_bound, "all: {:?}", back.elapsed());
     for order in hall.audit().await?.orders {
         let wanted = if cancelled.contains(&order.id) {
             OrderState::Cancelled
