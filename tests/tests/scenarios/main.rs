@@ -16,6 +16,7 @@ mod dashboards;
 mod dead_letters;
 mod expiry;
 mod fuzz;
+mod guest;
 mod hall;
 mod keys;
 mod leader;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use tests::client::{Budget, Client};
 use tests::faults::Container;
-use uuid::Uuid;
 
+use crate::guest::Guest;
 use crate::sentinels::{self, SENTINELS};
 use crate::stack::{Hall, Stack, eventually, refusal, unavailable};
 
@@ -33,8 +33,6 @@ const RETURN_BOUND: Duration = Duration::from_secs(25);
 
 /// How long a purchase may take while there is no primary, its payment included.
 const PURCHASE_BOUND: Duration = Duration::from_secs(6);
-
-const PASSWORD: &str = "correct horse battery";
 
 /// Asks the Redis process in a container, in one line.
 async fn ask(container: &Container, port: &str, question: &str) -> anyhow::Result<String> {
@@ -81,28 +79,6 @@ async fn all_follow(stack: &Stack, primary: &Container) -> anyhow::Result<()> {
     })
     .await?;
     stack.project.heal(Duration::from_secs(30)).await
-}
-
-/// Somebody with an account, who is not signed in.
-struct Guest {
-    visitor: Client,
-    email: String,
-}
-
-impl Guest {
-    async fn sign_up(stack: &Stack) -> anyhow::Result<Self> {
-        let visitor = stack.visitor();
-        let email = format!("guest-{}@crowd.example", Uuid::now_v7());
-        visitor
-            .sign_up(&email, PASSWORD, "Guest", "customer")
-            .await?;
-        Ok(Self { visitor, email })
-    }
-
-    async fn sign_in(&self, budget: Budget) -> Result<Client, tests::client::Failure> {
-        let visitor = self.visitor.clone().with_budget(budget);
-        visitor.sign_in(&self.email, PASSWORD).await
-    }
 }
 
 /// What goes on while a part is lost. Each loop ends when the fault is over.
