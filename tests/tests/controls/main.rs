@@ -15,6 +15,7 @@ mod cluster;
 mod deduplication;
 mod fencing;
 mod fifo_group;
+mod idempotency;
 mod outbox_marked_on_send;
 mod process;
 mod replication;
