@@ -15,7 +15,7 @@ mod recovery;
 mod row;
 mod rows;
 mod schedule;
-mod sessions;
+pub mod sessions;
 mod stage;
 mod state;
 mod table;

@@ -70,13 +70,17 @@ impl Sessions {
         Ok(())
     }
 
+    /// The sessions that were begun and go on, and those that were ended.
+    #[must_use]
+    pub fn kept(&self) -> [Vec<Session>; 2] {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        [kept.begun.clone(), kept.ended.clone()]
+    }
+
     /// What is wrong with the sessions now, and with the checks in `records`, whose askers were
     /// all signed in. `quiet` is a visitor whose history nobody judges.
     pub async fn wrongs(&self, quiet: &Client, records: &[Record]) -> Vec<String> {
-        let (begun, ended) = {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            (kept.begun.clone(), kept.ended.clone())
-        };
+        let [begun, ended] = self.kept();
         let quiet = quiet.clone().with_budget(Budget::default());
         let mut wrongs = Vec::new();
         for session in begun {
