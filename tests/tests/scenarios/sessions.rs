@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use tests::chaos::sessions::Sessions;
 use tests::client::booking::Wanted;
 use tests::client::{Client, OrderState};
+use tests::crowd::password;
 use tests::crowd::visit::cards;
 use uuid::Uuid;
 
@@ -16,6 +18,19 @@ use crate::stack::{Stack, eventually, refused_with};
 const SHORTEN: &str = r#"
 key=session:$(printf %s "$0" | sha256sum | cut -d ' ' -f 1)
 REDISCLI_AUTH=$(cat /run/secrets/redis/redis_password) exec redis-cli pexpire "$key" 500
+"#;
+
+/// Takes the session whose token is its argument out of the store, behind the back of `identity`.
+const REMOVE: &str = r#"
+key=session:$(printf %s "$0" | sha256sum | cut -d ' ' -f 1)
+REDISCLI_AUTH=$(cat /run/secrets/redis/redis_password) exec redis-cli del "$key"
+"#;
+
+/// Puts a session of this token and this account back into it.
+const BRING_BACK: &str = r#"
+key=session:$(printf %s "$0" | sha256sum | cut -d ' ' -f 1)
+REDISCLI_AUTH=$(cat /run/secrets/redis/redis_password) exec redis-cli \
+    hset "$key" account_id "$1" role customer
 "#;
 
 /// Refused by every service, whether it is asked to show something or to change it.
@@ -137,5 +152,45 @@ async fn what_is_wrong_with_a_request_is_not_taken_for_a_failed_check_of_its_ses
     }
     let status = ask.send().await?.status();
     ensure!(status == 431, "a request with 120 headers: {status}");
+    Ok(())
+}
+
+/// The checker that judges sessions after each fault is trusted because it has been seen to fail.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn the_checker_of_sessions_finds_one_that_is_gone_and_one_that_came_back()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let (visitor, password) = (stack.visitor(), password());
+    let email = format!("sessions-{}@crowd.example", Uuid::now_v7());
+    let account = visitor
+        .sign_up(&email, &password, "In and Out", "customer")
+        .await?;
+    let sessions = Sessions::of(visitor, vec![email], password);
+    // Out again, and not.
+    sessions.sign_in(0).await?;
+    sessions.sign_in(1).await?;
+    let quiet = stack.visitor();
+    let wrongs = sessions.wrongs(&quiet, &[]).await;
+    ensure!(wrongs.is_empty(), "{wrongs:?}");
+
+    let [begun, ended] = sessions.kept();
+    let begun = begun.first().context("none was begun")?.clone();
+    let ended = ended.first().context("none was ended")?;
+    let redis = redis_primary(&stack).await?;
+    let removed = redis.run(&["sh", "-c", REMOVE, &begun.token]).await?;
+    ensure!(removed.text.trim() == "1", "{removed:?}");
+    let id = account.id.to_string();
+    let bring_back: [&str; 5] = ["sh", "-c", BRING_BACK, &ended.token, &id];
+    let brought = redis.run(&bring_back).await?;
+    ensure!(brought.text.trim() == "2", "{brought:?}");
+    // Somebody who is signed in, as he believes.
+    let asking = stack.visitor().with_session(begun);
+    refused_with(asking.me().await, 401, "unauthorized")?;
+    let records = asking.history().records();
+    let wrongs = sessions.wrongs(&quiet, &records).await;
+    let says = ["is gone", "came back", "was answered 401"];
+    let is_found = |what: &&str| wrongs.iter().any(|wrong| wrong.contains(*what));
+    ensure!(says.iter().all(is_found) && wrongs.len() == 3, "{wrongs:?}");
     Ok(())
 }
