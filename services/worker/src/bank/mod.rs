@@ -10,19 +10,17 @@
 //! others: the keys, that no transaction is open meanwhile, and how long to wait for a `bank` that
 //! is away.
 
-pub mod breaker;
 mod metrics;
 
 use std::time::Duration;
 
 use anyhow::Context;
+use circuit_breaker::{Breaker, Options, Permit};
 use messages::bank::{ChargeRequest, Movement, Outcome, PayoutRequest, RefundRequest};
 use reqwest::StatusCode;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-use breaker::{Breaker, Permit, Turn};
 
 /// How long `bank` may take to answer a charge or a refund.
 const PAYMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +32,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a call is made at most that `bank` answers with a failure of its own.
 const MAX_FAILURES: u32 = 3;
+
+/// How long a circuit stays open until somebody tries whether `bank` is back, up to half as long
+/// again.
+pub const OPEN_FOR: Duration = Duration::from_secs(2);
+
+/// So many calls that fail in a row open a circuit; several failures of the same call are one.
+const CIRCUIT: Options = Options {
+    failures: 5,
+    open_for: OPEN_FOR,
+};
 
 /// Why there is no movement to show.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +115,8 @@ impl Bank {
             http,
             url: url.trim_end_matches('/').to_owned(),
             key: key.to_owned(),
-            payments: Breaker::new("payments", metrics::circuit("payments")),
-            payouts: Breaker::new("payouts", metrics::circuit("payouts")),
+            payments: Breaker::new("bank payments", CIRCUIT, metrics::circuit("payments")),
+            payouts: Breaker::new("bank payouts", CIRCUIT, metrics::circuit("payouts")),
             stop,
         })
     }
@@ -181,7 +189,7 @@ impl Bank {
                 permit.away();
                 return Err(Failure::Away(failed.to_string()));
             }
-            drop(permit);
+            permit.failed();
             let reason = match failed {
                 Failed::Lost(error) => return Err(Failure::Unknown(error)),
                 Failed::Nothing(reason) => reason,
@@ -199,22 +207,15 @@ impl Bank {
 
     /// The permission to make a call; whoever's turn it is tries first whether the bank is back.
     async fn permit<'a, B>(&self, call: &Call<'a, B>) -> Result<Permit<'a>, Failure> {
-        let mut turn = call.breaker.turn(call.key);
-        if let Some(Turn::Try(trial)) = turn {
-            if self.is_there().await {
-                trial.answered();
-            } else {
-                drop(trial);
-            }
-            turn = call.breaker.turn(call.key);
+        if let Some(trial) = call.breaker.trial()
+            && self.is_there().await
+        {
+            trial.answered();
         }
-        match turn {
-            Some(Turn::Ask(permit)) => Ok(permit),
-            Some(Turn::Try(_)) | None => {
-                metrics::count(call.operation, "open");
-                Err(Failure::Away("the circuit is open".to_owned()))
-            }
-        }
+        call.breaker.permit_for(call.key).ok_or_else(|| {
+            metrics::count(call.operation, "open");
+            Failure::Away("the circuit is open".to_owned())
+        })
     }
 
     /// Whether the bank answers a question that costs it next to nothing.

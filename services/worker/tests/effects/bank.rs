@@ -11,8 +11,7 @@ use axum::{Json, Router};
 use messages::bank::{ChargeRequest, Kind, Movement, Outcome, PayoutRequest};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::bank::breaker::OPEN_FOR;
-use worker::bank::{Bank, Failure};
+use worker::bank::{Bank, Failure, OPEN_FOR};
 
 use crate::world::{FINE, PRICE};
 
