@@ -7,6 +7,9 @@
 //! says how old it is. What is not found on a standby is looked for on the primary, so an event is
 //! there for everybody as soon as its organiser was told so.
 //!
+//! Whoever hangs is left in time to ask the others: standbys, primary and standbys again take less
+//! than a read may, in all.
+//!
 //! A standby cannot tell by itself whether it is behind: one that was cut off sees no difference
 //! between "nothing happens" and "I hear nothing". So the primary writes the time twice a second
 //! ([`heartbeat`]), and the time that a standby has is the age of all that it has. Clocks of two
@@ -18,14 +21,14 @@ mod tests;
 
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::http::{HeaderName, StatusCode, header};
 use problem::Problem;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool, Postgres};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::metrics;
 
@@ -35,6 +38,9 @@ const FRESH: Duration = Duration::from_secs(2);
 const OUTAGE: Duration = Duration::from_secs(30);
 /// How long a standby may take to let us in, and again to say how old it is.
 const STANDBY_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long standbys may take for all of it, the read included, so that there is time left for the
+/// primary.
+const STANDBYS_TIMEOUT: Duration = Duration::from_millis(350);
 /// How long the primary may take, so that there is time left to show something older.
 const PRIMARY_TIMEOUT: Duration = Duration::from_millis(700);
 /// For how long whoever did not answer is taken for away.
@@ -144,14 +150,24 @@ impl Overview {
     where
         R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
     {
+        let until = Instant::now() + STANDBYS_TIMEOUT;
         for _ in 0..TRIES {
-            let (mut connection, age) = self.standby().await?;
+            let (mut connection, age) = self.standby(until).await?;
             if age > oldest {
                 return None;
             }
-            let Ok(found) = read(&mut connection).await else {
-                drop(connection.detach());
-                continue;
+            let found = match timeout_at(until, read(&mut connection)).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(_)) => {
+                    drop(connection.detach());
+                    continue;
+                }
+                // It hangs, although it told its age.
+                Err(_) => {
+                    drop(connection.detach());
+                    self.standbys_away.mark();
+                    return None;
+                }
             };
             let node = if age > FRESH {
                 "old_standby"
@@ -165,16 +181,17 @@ impl Overview {
         None
     }
 
-    /// A connection to a standby, with the age of what it has.
-    async fn standby(&self) -> Option<(PoolConnection<Postgres>, Duration)> {
+    /// A connection to a standby, with the age of what it has, if they can be had `until` then.
+    async fn standby(&self, until: Instant) -> Option<(PoolConnection<Postgres>, Duration)> {
         if self.standbys_away.is_so() {
             return None;
         }
         for _ in 0..=MOST {
-            let Ok(mut connection) = self.standbys.acquire().await else {
+            let Ok(Ok(mut connection)) = timeout_at(until, self.standbys.acquire()).await else {
                 break;
             };
-            match timeout(STANDBY_TIMEOUT, heartbeat::age(&mut connection)).await {
+            let until = until.min(Instant::now() + STANDBY_TIMEOUT);
+            match timeout_at(until, heartbeat::age(&mut connection)).await {
                 Ok(Ok(age)) => {
                     metrics::standby_age(age);
                     return Some((connection, age));

@@ -1,3 +1,7 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use service::http::READ_TIMEOUT;
 use sqlx::PgPool;
 
 use super::*;
@@ -109,4 +113,49 @@ async fn without_a_primary_old_is_better_than_nothing_up_to_a_bound(pool: PgPool
     last_beat(&pool, 31.0).await;
     let refused = away.read(something).await.unwrap_err();
     assert_eq!(refused.status(), 503);
+}
+
+#[test]
+fn whoever_hangs_is_left_in_time_to_ask_the_others() {
+    let all = STANDBYS_TIMEOUT + PRIMARY_TIMEOUT + STANDBYS_TIMEOUT;
+    assert!(all < READ_TIMEOUT, "{all:?}");
+}
+
+/// A read that hangs the first time that it is made, and counts.
+async fn read_once_too_long(overview: &Overview, reads: &Arc<AtomicU32>) -> bool {
+    let seen = overview
+        .read(|connection| {
+            let reads = reads.clone();
+            Box::pin(async move {
+                if reads.fetch_add(1, Ordering::SeqCst) == 0 {
+                    sqlx::query("SELECT pg_sleep(2)")
+                        .execute(&mut *connection)
+                        .await?;
+                }
+                something(connection).await
+            })
+        })
+        .await;
+    seen.is_ok_and(|seen| seen.found == Some(true) && seen.age == Duration::ZERO)
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn a_standby_that_hangs_after_it_told_its_age_is_left_for_the_primary(pool: PgPool) {
+    let overview = overview(&pool, true, true).await;
+    loop {
+        last_beat(&pool, 0.0).await;
+        let reads = Arc::new(AtomicU32::new(0));
+        let began = Instant::now();
+        let seen = read_once_too_long(&overview, &reads).await;
+        // On a busy machine the standby may have told its age too late, and not been read on at all.
+        if seen && reads.load(Ordering::SeqCst) == 2 {
+            assert!(began.elapsed() < READ_TIMEOUT, "{:?}", began.elapsed());
+            assert!(
+                overview.standbys_away.is_so(),
+                "the next does not wait for it"
+            );
+            return;
+        }
+        tokio::time::sleep(AWAY_FOR).await;
+    }
 }
