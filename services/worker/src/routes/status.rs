@@ -1,6 +1,8 @@
 //! `GET /api/worker/status`: who leads, since when, with which token, and the last run of each
 //! task. Every replica answers it.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use leader::Leader;
@@ -10,6 +12,9 @@ use serde::Serialize;
 
 use super::App;
 use crate::tasks::status::{self, Status};
+
+/// How long the leader's report may take: less than a read may, which does without it.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a worker knows of the leader and its tasks.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -83,13 +88,17 @@ async fn tasks(app: &App, leading: bool) -> Vec<TaskStatus> {
             .map(|(name, status)| named(name, status))
             .collect();
     }
-    match status::told(&app.pool).await {
-        Ok(told) => told
+    match tokio::time::timeout(REPORT_TIMEOUT, status::told(&app.pool)).await {
+        Ok(Ok(told)) => told
             .into_iter()
             .map(|(name, status)| named(&name, status))
             .collect(),
-        Err(error) => {
+        Ok(Err(error)) => {
             tracing::warn!(%error, "the leader's report could not be read");
+            Vec::new()
+        }
+        Err(_) => {
+            tracing::warn!("the leader's report could not be read in time");
             Vec::new()
         }
     }
