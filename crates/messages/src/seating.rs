@@ -1,11 +1,17 @@
 //! What `catalog` says to `booking` when an event is published.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// Most seats an event may have.
 pub const MAX_SEATS: u32 = 20_000;
+
+/// How long `booking` may take to answer [`PutSeating`]; whoever asks waits a little longer, and
+/// hears from `booking` what was missing.
+pub const PUT_TIMEOUT: Duration = Duration::from_millis(4_100);
 
 /// `PUT /internal/events/{id}` on `booking`: the event's seats and prices. Idempotent: the same
 /// document again changes nothing; another seating for an event that is on sale is refused (409).

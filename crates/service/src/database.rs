@@ -32,21 +32,57 @@ pub struct DatabaseSettings {
     pub database_pool: u32,
 }
 
-/// How long a request waits for a connection before it is refused with 503; less than a read may
-/// take, so that it is told what was missing.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a process waits for its database. What it serves at a door has limits of its own
+/// ([`crate::http`]): where these are shorter, together, a client is told what was missing.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a connection of the pool; then the request is refused with 503.
+    pub acquire: Duration,
+    /// For a lock; then the request is refused with 409. Shorter than a statement may take, which
+    /// would be cut off first otherwise, and say 503.
+    pub lock: Duration,
+    /// For a statement, its waits for locks included; then the request is refused with 503. What a
+    /// commit waits for is not counted by Postgres.
+    pub statement: Duration,
+}
+
+impl Default for Timeouts {
+    /// For work that nobody stands at a door for, such as batches.
+    fn default() -> Self {
+        Self {
+            acquire: Duration::from_secs(1),
+            lock: Duration::from_secs(2),
+            statement: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Timeouts {
+    /// What a connection is told of them. A transaction may stand idle for 1 s, so that a process
+    /// that was paused blocks nobody.
+    #[must_use]
+    pub fn options(&self) -> [(&'static str, String); 3] {
+        let text = |timeout: Duration| format!("{}ms", timeout.as_millis());
+        [
+            ("statement_timeout", text(self.statement)),
+            ("lock_timeout", text(self.lock)),
+            ("idle_in_transaction_session_timeout", "1s".to_owned()),
+        ]
+    }
+}
 
 /// For how long after its last use a connection is handed out without asking it.
 const BELIEVED_ALIVE_FOR: Duration = Duration::from_millis(500);
 
 /// Opens the pool, waiting for Postgres with a bound.
 ///
-/// Statements are limited to 3 s, waits for a lock to 2 s, and a transaction may stand idle for
-/// 1 s, so that a process that was paused blocks nobody.
-///
 /// # Errors
 /// Postgres was not there within [`wait::BOUND`].
-pub async fn open(settings: &DatabaseSettings, process: &Process) -> anyhow::Result<PgPool> {
+pub async fn open(
+    settings: &DatabaseSettings,
+    timeouts: Timeouts,
+    process: &Process,
+) -> anyhow::Result<PgPool> {
     let options = PgConnectOptions::new_without_pgpass()
         .host(&settings.database_host)
         .port(settings.database_port)
@@ -55,15 +91,11 @@ pub async fn open(settings: &DatabaseSettings, process: &Process) -> anyhow::Res
         .password(settings.database_password_file.reveal())
         .ssl_mode(PgSslMode::Disable)
         .application_name(&settings.database_user)
-        .options([
-            ("statement_timeout", "3s"),
-            ("lock_timeout", "2s"),
-            ("idle_in_transaction_session_timeout", "1s"),
-        ]);
+        .options(timeouts.options());
     let pool = PgPoolOptions::new()
         .min_connections(1)
         .max_connections(settings.database_pool)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(timeouts.acquire)
         .idle_timeout(Duration::from_secs(60))
         // A connection that was used a moment ago is believed to be alive: a ping before every
         // transaction would be a round trip for nothing. One that stood idle is asked first.
@@ -157,12 +189,32 @@ mod tests {
 
     use super::*;
 
-    /// A pool of the same database whose statements and waits for locks are limited to 100 ms.
-    fn hurried(pool: &PgPool) -> PgPool {
+    /// A pool of the same database whose statements and waits for locks are limited.
+    fn hurried(pool: &PgPool, lock: u64, statement: u64) -> PgPool {
+        let timeouts = Timeouts {
+            lock: Duration::from_millis(lock),
+            statement: Duration::from_millis(statement),
+            ..Timeouts::default()
+        };
         let options = pool.connect_options().as_ref().clone();
-        PgPoolOptions::new().connect_lazy_with(
-            options.options([("statement_timeout", "100ms"), ("lock_timeout", "100ms")]),
-        )
+        PgPoolOptions::new().connect_lazy_with(options.options(timeouts.options()))
+    }
+
+    fn code(error: sqlx::Error) -> Option<String> {
+        let error = error.into_database_error()?;
+        Some(error.code()?.into_owned())
+    }
+
+    #[sqlx::test]
+    async fn a_lock_is_given_up_before_its_statement(pool: PgPool) {
+        let lock = "SELECT pg_advisory_xact_lock(1)";
+        let mut other = pool.begin().await.unwrap();
+        sqlx::query(lock).execute(&mut *other).await.unwrap();
+        let hurried = hurried(&pool, 100, 600);
+        let late = hurried.execute(lock).await.unwrap_err();
+        assert_eq!(code(late).as_deref(), Some("55P03"), "lock not available");
+        let slow = hurried.execute("SELECT pg_sleep(2)").await.unwrap_err();
+        assert_eq!(code(slow).as_deref(), Some("57014"), "cancelled");
     }
 
     fn slow() -> Migrator {
@@ -173,7 +225,7 @@ mod tests {
 
     #[sqlx::test]
     async fn a_migration_takes_as_long_as_it_takes_and_replicas_wait_for_it(pool: PgPool) {
-        let hurried = hurried(&pool);
+        let hurried = hurried(&pool, 100, 100);
         let cut = hurried.execute("SELECT pg_sleep(0.3)").await;
         assert!(cut.is_err(), "a request would be cut off");
         let (first, second) = (slow(), slow());

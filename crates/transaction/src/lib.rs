@@ -56,6 +56,19 @@ impl Tx {
     pub fn done<T, E>(self, value: T) -> Result<(Self, T), E> {
         Ok((self, value))
     }
+
+    /// Lets each statement that follows in this transaction take so long, whatever its connection
+    /// allows.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn statement_timeout(&mut self, limit: Duration) -> Result<(), sqlx::Error> {
+        sqlx::query("SELECT set_config('statement_timeout', $1, true)")
+            .bind(format!("{}ms", limit.as_millis()))
+            .execute(&mut *self.0)
+            .await?;
+        Ok(())
+    }
 }
 
 impl Deref for Tx {

@@ -50,7 +50,8 @@ mod trace_context;
 use std::sync::Arc;
 use std::time::Duration;
 
-use service::{Doors, Process, database, health::Readiness};
+use service::database::{self, Timeouts};
+use service::{Doors, Process, health::Readiness};
 use sqlx::migrate::Migrator;
 
 use overview::Overview;
@@ -64,6 +65,18 @@ pub static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 /// 1.6 s (`deploy/nginx/conf/write.conf`).
 const WRITE_TIMEOUT: Duration = Duration::from_millis(1200);
 
+/// How long requests wait for the database: less, all together, than a write may take. So whoever
+/// met another one at the same rows is told so (409), and not that something is away (503).
+const TIMEOUTS: Timeouts = Timeouts {
+    acquire: Duration::from_millis(500),
+    lock: Duration::from_millis(500),
+    statement: Duration::from_millis(600),
+};
+
+/// How long a statement may take that is asked for from inside, where nobody stands at the door: all
+/// seats of a hall are made in one, and checkers read all of an event, or of the ledger.
+const LONG_STATEMENT: Duration = Duration::from_secs(3);
+
 /// Makes what the process is made of: the pool, the migrated database, the routes.
 ///
 /// # Errors
@@ -74,7 +87,7 @@ pub fn start(settings: Settings, process: Process) -> service::Body {
 
 async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     metrics::register();
-    let pool = database::open(&settings.database, &process).await?;
+    let pool = database::open(&settings.database, TIMEOUTS, &process).await?;
     database::migrate(&pool, &MIGRATIONS).await?;
     let readiness = database::readiness(Readiness::new(), &pool);
     process.spawn(
@@ -98,4 +111,33 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         readiness,
         request_timeout: WRITE_TIMEOUT,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use messages::seating::PUT_TIMEOUT;
+    use service::http::{READ_TIMEOUT, REQUEST_TIMEOUT};
+
+    use super::*;
+
+    #[test]
+    fn whatever_a_request_waits_for_is_given_up_before_the_request() {
+        assert!(TIMEOUTS.lock < TIMEOUTS.statement);
+        let query = TIMEOUTS.acquire + TIMEOUTS.statement;
+        assert!(query < WRITE_TIMEOUT && query < READ_TIMEOUT, "{query:?}");
+        // An event may be put by two at once, and then its seats are inserted.
+        let seating = TIMEOUTS.acquire + TIMEOUTS.lock + LONG_STATEMENT;
+        assert!(seating < PUT_TIMEOUT, "{seating:?}");
+        assert!(PUT_TIMEOUT < REQUEST_TIMEOUT);
+    }
+
+    #[test]
+    fn nginx_waits_longer_than_a_write_takes() {
+        let file = "/../../deploy/nginx/conf/write.conf";
+        let path = format!("{}{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let value = text.split("proxy_read_timeout ").nth(1).unwrap();
+        let (number, _) = value.split_once("ms;").unwrap();
+        assert!(WRITE_TIMEOUT < Duration::from_millis(number.parse().unwrap()));
+    }
 }

@@ -12,9 +12,12 @@ mod pruning;
 mod routes;
 mod sessions;
 
+use std::time::Duration;
+
 use sentinel::{Address, Watched};
+use service::database::{self, Timeouts};
 use service::health::Readiness;
-use service::{Doors, Listeners, Process, Secret, database};
+use service::{Doors, Listeners, Process, Secret};
 use sqlx::PgPool;
 
 use passwords::Passwords;
@@ -52,6 +55,14 @@ impl service::Settings for Settings {
     }
 }
 
+/// How long requests wait for the database: a read less than it may take, and a sign-up, which asks
+/// it more than once and hashes in between, too.
+const TIMEOUTS: Timeouts = Timeouts {
+    acquire: Duration::from_millis(500),
+    lock: Duration::from_millis(500),
+    statement: Duration::from_millis(900),
+};
+
 /// What the routes work with.
 #[derive(Clone)]
 struct Identity {
@@ -70,7 +81,7 @@ pub fn start(settings: Settings, process: Process) -> service::Body {
 
 async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let passwords = Passwords::new()?;
-    let accounts = database::open(&settings.database, &process).await?;
+    let accounts = database::open(&settings.database, TIMEOUTS, &process).await?;
     database::migrate(&accounts, &sqlx::migrate!()).await?;
     let sessions = Sessions::open(&Watched {
         sentinels: &settings.redis_sentinels,

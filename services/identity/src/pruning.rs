@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use service::Process;
 use sqlx::PgPool;
+use transaction::Isolation;
+
+/// How long one batch may take: longer than what is asked at the door.
+const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs until the process drains. A failure is logged and tried again at the next turn.
 pub(crate) async fn forever(accounts: PgPool, process: Process) -> anyhow::Result<()> {
@@ -25,8 +29,18 @@ pub(crate) async fn forever(accounts: PgPool, process: Process) -> anyhow::Resul
 async fn prune(accounts: &PgPool) -> Result<u64, sqlx::Error> {
     let mut all = 0;
     loop {
-        let mut connection = accounts.acquire().await?;
-        let some = idempotency::prune(&mut connection).await?;
+        // Read committed: what is old stays old.
+        let some = transaction::run(
+            accounts,
+            "prune_keys",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                tx.statement_timeout(BATCH_TIMEOUT).await?;
+                let some = idempotency::prune(&mut tx).await?;
+                tx.done::<_, sqlx::Error>(some)
+            },
+        )
+        .await?;
         all += some;
         if some == 0 {
             return Ok(all);

@@ -30,8 +30,9 @@ use axum::Router;
 use leader::Election;
 use messages::outbox::{Destination, Pointer};
 use queue::{Consumer, Delivery, Options, Outcome, Queue};
+use service::database::{self, Timeouts};
 use service::health::Readiness;
-use service::{Doors, Process, database};
+use service::{Doors, Process};
 use sqlx::PgPool;
 use tracing::Instrument;
 
@@ -61,7 +62,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let key = tickets::code::key_from_hex(settings.ticket_signing_key_file.reveal())
         .context("TICKET_SIGNING_KEY_FILE")?;
     let replica = replica()?;
-    let pool = database::open(&settings.database, &process).await?;
+    let pool = database::open(&settings.database, Timeouts::default(), &process).await?;
     schema::wait(&pool, &process).await?;
     let client = queue::client(&settings.sqs_endpoint);
     let sqs = |name: &'static str| Queue::new(client.clone(), name);

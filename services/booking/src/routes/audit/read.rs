@@ -1,7 +1,7 @@
 //! `GET /internal/audit/{event_id}`: an event's books, for checkers of the promises.
 //!
 //! Transaction `audit_event`, repeatable read: its statements read several tables that have to fit
-//! together, so they see one snapshot.
+//! together, so they see one snapshot. They may take longer than those of the public door.
 
 use axum::extract::State;
 use problem::Problem;
@@ -13,6 +13,7 @@ use super::books::{
     Audit, AuditedHold, AuditedOrder, AuditedRow, AuditedSeat, AuditedSettlement, AuditedTask,
     AuditedTerm, AuditedTicket, AuditedTransaction,
 };
+use crate::LONG_STATEMENT;
 use crate::app::App;
 use crate::routes::answers;
 
@@ -37,6 +38,7 @@ pub async fn read(
         "audit_event",
         Isolation::RepeatableRead,
         |mut tx| async move {
+            tx.statement_timeout(LONG_STATEMENT).await?;
             let orders = sqlx::query_as!(
                 AuditedOrder,
                 r#"SELECT id, customer_id, hold_id, state, cancel_requested, attempt, total_minor,

@@ -1,18 +1,20 @@
 //! `GET /internal/ledger`: what the ledger comes to.
 //!
-//! A plain read of one statement, read committed, so the numbers fit together. Debits are
-//! positive: a charge debits `bank` and credits `organiser`.
+//! Transaction `read_ledger`, read committed, of one statement, so the numbers fit together; it may
+//! take longer than those of the public door. Debits are positive: a charge debits `bank` and
+//! credits `organiser`.
 
 use axum::extract::State;
 use problem::Problem;
 use problem::extract::{Json, Query};
 use serde::{Deserialize, Serialize};
+use transaction::Isolation;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::routes::answers;
-use crate::text;
+use crate::{LONG_STATEMENT, text};
 
 /// Which part of the ledger.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
@@ -65,9 +67,16 @@ pub async fn read(
     if let Some(currency) = &part.currency {
         text::plain("currency", currency, 3)?;
     }
-    let ledger = sqlx::query_as!(
-        Ledger,
-        r#"SELECT coalesce(sum(amount_minor), 0)::bigint AS "sum_minor!",
+    let part = &part;
+    transaction::run(
+        &app.pool,
+        "read_ledger",
+        Isolation::ReadCommitted,
+        |mut tx| async move {
+            tx.statement_timeout(LONG_STATEMENT).await?;
+            let ledger = sqlx::query_as!(
+                Ledger,
+                r#"SELECT coalesce(sum(amount_minor), 0)::bigint AS "sum_minor!",
             coalesce(sum(amount_minor) FILTER (WHERE account = 'bank'), 0)::bigint
                 AS "bank_minor!",
             coalesce(sum(amount_minor) FILTER (WHERE account = 'bank' AND kind = 'charge'), 0)::bigint
@@ -89,12 +98,15 @@ pub async fn read(
         JOIN ledger_transactions ON ledger_transactions.id = transaction_id
         WHERE ($1::uuid IS NULL OR ledger_entries.event_id = $1)
             AND ($2::text IS NULL OR currency = $2)"#,
-        part.event_id,
-        part.currency
+                part.event_id,
+                part.currency
+            )
+            .fetch_one(&mut *tx)
+            .await?;
+            tx.done::<_, Problem>(Json(ledger))
+        },
     )
-    .fetch_one(&app.pool)
-    .await?;
-    Ok(Json(ledger))
+    .await
 }
 
 #[cfg(test)]

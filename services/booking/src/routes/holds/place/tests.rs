@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use uuid::Uuid;
 
 use super::request::{Best, Wanted};
 use super::take;
 use crate::fixture::{Answer, Fixture, who};
 use crate::holds::{Hold, State};
+use crate::{TIMEOUTS, WRITE_TIMEOUT};
 
 const HOLDS: &str = "/api/booking/holds";
 
@@ -354,4 +356,32 @@ async fn a_request_that_breaks_a_rule_changes_nothing(pool: PgPool) {
     .await
     .unwrap();
     assert_eq!(kept, 0);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn who_waits_for_a_request_with_the_same_key_is_told_busy_in_time(pool: PgPool) {
+    let hall = Fixture::with_seats(pool.clone(), 1, 3).await;
+    let options = pool.connect_options().as_ref().clone();
+    let limited = PgPoolOptions::new().connect_lazy_with(options.options(TIMEOUTS.options()));
+    // Connected to before the time counts.
+    drop(limited.acquire().await.unwrap());
+    let mut house = Fixture::empty(limited);
+    house.event_id = hall.event_id;
+    let (ann, key) = (who("customer"), Uuid::now_v7().to_string());
+    let mut first = pool.begin().await.unwrap();
+    sqlx::query(
+        "INSERT INTO idempotency_keys (account_id, operation, key, request_hash)
+        VALUES ($1, 'place_hold', $2, '')",
+    )
+    .bind(ann.id)
+    .bind(&key)
+    .execute(&mut *first)
+    .await
+    .unwrap();
+    let body = json!({"event_id": house.event_id, "best": {"count": 1}});
+    let began = Instant::now();
+    let answer = house.post(&ann, HOLDS, &key, &body).await;
+    assert!(began.elapsed() < WRITE_TIMEOUT, "{:?}", began.elapsed());
+    assert_eq!((answer.status, answer.problem().0.as_str()), (409, "busy"));
+    assert!(answer.headers.contains_key("retry-after"));
 }
