@@ -40,7 +40,7 @@ mod readers;
 mod view;
 
 pub use address::{Address, AddressError};
-pub use primary::Primary;
+pub use primary::{CONFIRMED_TIMEOUT, Primary};
 pub use readers::Readers;
 
 /// Why a question has no answer.

@@ -18,8 +18,9 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(450);
 /// How long a write waits for a replica to have it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long a confirmed write may take in all. Writes wait one after the other: see [`Link`].
-pub(crate) const CONFIRMED_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// How long a confirmed write may take in all. Writes wait one after the other, on a connection of
+/// their own.
+pub const CONFIRMED_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// The channel on which each write that is to be confirmed is followed by a message.
 const MARK: &str = "confirm";

@@ -115,3 +115,44 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         request_timeout: service::http::REQUEST_TIMEOUT,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use service::http::{READ_TIMEOUT, REQUEST_TIMEOUT};
+
+    use super::*;
+    use crate::passwords::TURNS;
+
+    /// What hashes take beside the wait for their turns, on a machine that has much to do.
+    const HASHES: Duration = Duration::from_millis(500);
+
+    #[test]
+    fn whatever_a_request_waits_for_is_given_up_before_the_request() {
+        let query = TIMEOUTS.acquire + TIMEOUTS.statement;
+        assert!(query < READ_TIMEOUT, "who am I: {query:?}");
+        let sign_in = query + TURNS + HASHES + sentinel::CONFIRMED_TIMEOUT;
+        assert!(sign_in < REQUEST_TIMEOUT, "signing in: {sign_in:?}");
+        // A key and an address may each be waited for, and a repetition is asked for its password.
+        let sign_up = TURNS + HASHES + TIMEOUTS.acquire + 2 * TIMEOUTS.lock + query;
+        assert!(sign_up < REQUEST_TIMEOUT, "signing up: {sign_up:?}");
+        assert!(TIMEOUTS.lock < TIMEOUTS.statement);
+    }
+
+    /// How long Nginx waits for an answer, by one of its files.
+    fn nginx(file: &str) -> Duration {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx/conf/");
+        let text = std::fs::read_to_string(format!("{folder}{file}")).unwrap();
+        let value = text.split("proxy_read_timeout ").nth(1).unwrap();
+        let value = value.split(';').next().unwrap();
+        match value.strip_suffix("ms") {
+            Some(number) => Duration::from_millis(number.parse().unwrap()),
+            None => Duration::from_secs(value.trim_end_matches('s').parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn nginx_waits_longer_than_a_session_takes_to_be_checked_or_ended() {
+        assert!(sessions::QUESTION_TIMEOUT < nginx("session.conf"));
+        assert!(sentinel::CONFIRMED_TIMEOUT < nginx("write.conf"));
+    }
+}

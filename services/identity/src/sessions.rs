@@ -23,6 +23,8 @@ use redis::Pipeline;
 use sentinel::{Primary, Readers, Watched};
 use sha2::{Digest, Sha256};
 
+#[cfg(test)]
+pub(crate) use check::QUESTION_TIMEOUT;
 pub(crate) use check::start_metrics;
 
 /// How long a session lasts.

@@ -10,6 +10,7 @@ use problem::extract::Json;
 use problem::openapi::{Answers, BODY, DATABASE, DOOR, KEY};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use transaction::Isolation;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 use super::read_account::AccountView;
 use crate::Identity;
 use crate::fields::{Email, Name, Password};
+use crate::passwords::TURNS;
 
 /// A new account.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -82,8 +84,9 @@ pub(super) async fn create(
         name,
         role,
     } = request;
+    let turns_until = Instant::now() + TURNS;
     // Before the transaction: none stands open while this one waits for its turn to hash.
-    let password_hash = identity.passwords.hash(&password).await?;
+    let password_hash = identity.passwords.hash(&password, turns_until).await?;
     let operation = Operation {
         account_id: keys_of(&email),
         name: "create_account",
@@ -135,7 +138,7 @@ pub(super) async fn create(
     match begun {
         Ok(answer) => Ok(answer.into_response()),
         Err(first) => {
-            same_password(&identity, email, &password).await?;
+            same_password(&identity, email, &password, turns_until).await?;
             Ok(first.into_response())
         }
     }
@@ -146,6 +149,7 @@ async fn same_password(
     identity: &Identity,
     email: &str,
     password: &Password,
+    turns_until: Instant,
 ) -> Result<(), Problem> {
     let hash = sqlx::query_scalar!(
         "SELECT password_hash FROM accounts WHERE lower(email) = lower($1)",
@@ -153,7 +157,8 @@ async fn same_password(
     )
     .fetch_one(&identity.accounts)
     .await?;
-    if identity.passwords.check(password, Some(&hash)).await? {
+    let check = identity.passwords.check(password, Some(&hash), turns_until);
+    if check.await? {
         return Ok(());
     }
     Err(idempotency::reused())

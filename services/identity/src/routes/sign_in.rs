@@ -11,11 +11,13 @@ use problem::extract::Json;
 use problem::openapi::{Answers, BODY, DATABASE, DOOR};
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Identity;
 use crate::fields::{Email, Password};
+use crate::passwords::TURNS;
 
 static SIGN_INS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
@@ -89,7 +91,7 @@ async fn begin(identity: &Identity, credentials: &Credentials) -> Result<Session
     // Without an account a hash is computed all the same: time does not tell who has one.
     let right = identity
         .passwords
-        .check(&credentials.password, hash)
+        .check(&credentials.password, hash, Instant::now() + TURNS)
         .await?;
     let Some(found) = found.filter(|_| right) else {
         return Err(Problem::new(

@@ -31,7 +31,7 @@ use uuid::Uuid;
 use super::{Sessions, Token, away, no_session};
 
 /// The longest that one check takes.
-const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a check is tried that nobody answered, and how long it is before the next time.
 const TRIES: usize = 3;
