@@ -235,10 +235,77 @@ fn panicked(cause: Box<dyn std::any::Any + Send>) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use axum::body::Body as Content;
     use axum::routing::any;
+    use tokio::sync::Semaphore;
+    use tokio::task::JoinSet;
 
     use super::*;
+
+    const PATIENT: Patience = Patience {
+        reads: Duration::from_secs(60),
+        others: Duration::from_secs(60),
+    };
+
+    fn request(method: Method) -> Request {
+        let request = Request::builder().method(method).uri("/");
+        request.body(Content::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_request_more_than_the_limit_is_refused_at_once() {
+        let (gate, inside) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
+        let hangs = {
+            let (gate, inside) = (gate.clone(), inside.clone());
+            any(move || {
+                let (gate, inside) = (gate.clone(), inside.clone());
+                async move {
+                    inside.fetch_add(1, Ordering::SeqCst);
+                    drop(gate.acquire().await);
+                }
+            })
+        };
+        let door = limited(Router::new().route("/", hangs), &Process::new(), PATIENT);
+        let mut hanging = JoinSet::new();
+        for _ in 0..CONCURRENCY_LIMIT {
+            hanging.spawn(door.clone().oneshot(request(Method::GET)));
+        }
+        while inside.load(Ordering::SeqCst) < CONCURRENCY_LIMIT {
+            tokio::task::yield_now().await;
+        }
+        for method in [Method::GET, Method::POST] {
+            let asked = door.clone().oneshot(request(method));
+            let refused = tokio::time::timeout(Duration::from_secs(1), asked).await;
+            let refused = refused.unwrap().unwrap();
+            assert_eq!(refused.status(), 503);
+            assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+        }
+        // None that was let in is lost, and then others are let in again.
+        gate.add_permits(1);
+        for answer in hanging.join_all().await {
+            assert_eq!(answer.unwrap().status(), 200);
+        }
+        let next = door.clone().oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!(next.status(), 200);
+        assert_eq!(inside.load(Ordering::SeqCst), CONCURRENCY_LIMIT + 1);
+    }
+
+    /// How long Nginx waits for an answer, by one of its files.
+    fn nginx(file: &str) -> Duration {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx/conf/");
+        let text = std::fs::read_to_string(format!("{folder}{file}")).unwrap();
+        let value = text.split("proxy_read_timeout ").nth(1).unwrap();
+        let (seconds, _) = value.split_once("s;").unwrap();
+        Duration::from_secs(seconds.parse().unwrap())
+    }
+
+    #[test]
+    fn nginx_waits_longer_than_a_request_takes() {
+        assert!(READ_TIMEOUT < nginx("read.conf"));
+        assert!(REQUEST_TIMEOUT < nginx("long-write.conf"));
+    }
 
     #[tokio::test]
     async fn a_read_is_given_up_sooner_than_a_write() {
@@ -251,11 +318,7 @@ mod tests {
             others: Duration::from_secs(10),
         };
         let door = limited(slow, &Process::new(), patience);
-        let ask = async |method: Method| {
-            let request = Request::builder().method(method).uri("/");
-            let request = request.body(Content::empty()).unwrap();
-            door.clone().oneshot(request).await.unwrap()
-        };
+        let ask = async |method: Method| door.clone().oneshot(request(method)).await.unwrap();
         for method in [Method::GET, Method::HEAD] {
             let answer = ask(method.clone()).await;
             assert_eq!(answer.status(), 503, "{method}");
