@@ -47,7 +47,7 @@ use tokio::sync::Semaphore;
 use entry::Found;
 use flight::{Boarding, Flights, Landing};
 use metrics::Metrics;
-pub use store::{Away, Store};
+pub use store::{Away, OPERATION_TIMEOUT, Store};
 
 /// How long a fence stands if the one who placed it cannot take it away. It is longer than any
 /// write that it protects may take.

@@ -18,7 +18,7 @@ use crate::entry::{self, Found};
 
 /// How long one operation may take before the store counts as away. Paid once an outage, not once
 /// a request; shorter, and a moment without a processor would pass for an outage.
-const OPERATION_TIMEOUT: Duration = Duration::from_millis(100);
+pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(100);
 /// How long connecting, and what has to be done before the store is used again, may take.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to connect.

@@ -16,26 +16,33 @@ const PASSING: [&str; 6] = [
     "InternalServerError",
 ];
 
+/// 503: the store does not answer, or is not asked because it did not a moment ago.
+pub fn away() -> Problem {
+    Problem::unavailable("the store of events")
+}
+
+/// Whether the store did not answer, or said that it is not well. One that throttles is there.
+pub fn is_away<E>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            true
+        }
+        SdkError::ServiceError(refusal) => refusal.raw().status().is_server_error(),
+        _ => false,
+    }
+}
+
 /// A store that is away or has its hands full is 503; anything else is a mistake of ours.
 pub fn of<E>(error: SdkError<E, HttpResponse>) -> Problem
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    let passes = match &error {
-        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
-            true
-        }
-        SdkError::ServiceError(refusal) => {
-            refusal.raw().status().is_server_error()
-                || refusal
-                    .err()
-                    .code()
-                    .is_some_and(|code| PASSING.contains(&code))
-        }
-        _ => false,
+    let passes = || {
+        let code = error.as_service_error().and_then(|refusal| refusal.code());
+        code.is_some_and(|code| PASSING.contains(&code))
     };
-    if passes {
-        Problem::unavailable("the store of events").cause(error)
+    if is_away(&error) || passes() {
+        away().cause(error)
     } else {
         Problem::internal(error)
     }

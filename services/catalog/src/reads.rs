@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::event::{Event, State};
 use crate::events::Events;
-use crate::seat_map;
+use crate::{failure, seat_map};
 
 /// The caches in front of the table.
 #[derive(Debug)]
@@ -40,8 +40,10 @@ pub struct Document {
     pub json: Bytes,
 }
 
-/// Longest time of a load: Nginx waits for two seconds, so an honest 503 comes before that.
-const LOAD_TIMEOUT: Duration = Duration::from_millis(1800);
+/// Longest time of a load. It is shorter than a read may take ([`service::http::READ_TIMEOUT`]),
+/// after a question to a cache that hangs; and longer than DynamoDB may take
+/// ([`crate::table::OPERATION_TIMEOUT`]), after the same. So whoever waits is told what is away.
+const LOAD_TIMEOUT: Duration = Duration::from_millis(1_300);
 
 const VERSION_LENGTH: usize = size_of::<u64>();
 
@@ -183,6 +185,22 @@ async fn json<T: Serialize>(
 fn of_cache(error: cache::Error<Problem>) -> Problem {
     match error {
         cache::Error::Load(problem) => problem,
-        cache::Error::Shared | cache::Error::Late => Problem::unavailable("the store of events"),
+        cache::Error::Shared | cache::Error::Late => failure::away(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use service::http::READ_TIMEOUT;
+
+    use super::*;
+    use crate::table::OPERATION_TIMEOUT;
+
+    #[test]
+    fn what_a_read_waits_for_is_given_up_before_the_read() {
+        // A cache that hangs is waited for once; then it counts as away.
+        let question = cache::OPERATION_TIMEOUT;
+        assert!(question + LOAD_TIMEOUT < READ_TIMEOUT);
+        assert!(question + OPERATION_TIMEOUT < LOAD_TIMEOUT);
     }
 }

@@ -37,6 +37,16 @@ pub const ON_SALE: &str = "on_sale";
 /// Index of all events of an organiser.
 pub const BY_ORGANISER: &str = "by_organiser";
 
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long one attempt may take, the connection included.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The longest pause between two attempts.
+const LONGEST_BACKOFF: Duration = Duration::from_millis(100);
+/// How long an operation may take: two attempts that are not answered and the pause between them. It
+/// is shorter than a load into a cache, and so than a read, may take; what writes adds up its own.
+pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(1_100);
+
 /// A client of DynamoDB at `endpoint`. Each attempt is bounded, and so is the whole operation;
 /// the SDK repeats what may be repeated within that.
 pub fn client(endpoint: &str) -> Client {
@@ -51,12 +61,17 @@ pub fn client(endpoint: &str) -> Client {
             "static",
         ))
         .endpoint_url(endpoint)
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(3)
+                .with_initial_backoff(LONGEST_BACKOFF / 2)
+                .with_max_backoff(LONGEST_BACKOFF),
+        )
         .timeout_config(
             TimeoutConfig::builder()
-                .connect_timeout(Duration::from_millis(500))
-                .operation_attempt_timeout(Duration::from_millis(1500))
-                .operation_timeout(Duration::from_secs(3))
+                .connect_timeout(CONNECT_TIMEOUT)
+                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                .operation_timeout(OPERATION_TIMEOUT)
                 .build(),
         )
         .build();
@@ -180,4 +195,15 @@ fn index(name: &str, partition: &str, sort: &str) -> Result<GlobalSecondaryIndex
                 .build(),
         )
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_that_is_not_answered_leaves_time_for_another() {
+        assert!(CONNECT_TIMEOUT < ATTEMPT_TIMEOUT);
+        assert!(2 * ATTEMPT_TIMEOUT + LONGEST_BACKOFF <= OPERATION_TIMEOUT);
+    }
 }

@@ -1,7 +1,7 @@
 //! `POST /api/catalog/events`: an organiser creates a draft.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,6 +18,10 @@ use crate::{Catalog, keys, rules};
 
 /// How often the transaction is tried while another request with the same key is under way.
 const ATTEMPTS: u32 = 5;
+
+/// For how long after it came the request is tried anew. With what the last try takes, that is less
+/// than it may take.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Creates a draft, which only its organiser sees until it is published.
 #[utoipa::path(
@@ -39,6 +43,7 @@ pub async fn create_event(
     key: Key,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
+    let began = Instant::now();
     let account = account.organiser()?;
     let operation = Operation {
         account_id: account.id,
@@ -62,6 +67,9 @@ pub async fn create_event(
         if let Some(again) = keys::find(&catalog.events, &operation).await? {
             return Ok(again.into_response());
         }
+        if began.elapsed() > PATIENCE {
+            break;
+        }
         let longest = 20 * u64::from(attempt);
         tokio::time::sleep(Duration::from_millis(rand::random_range(5..=longest))).await;
     }
@@ -75,12 +83,20 @@ pub async fn create_event(
 
 #[cfg(test)]
 mod tests {
+    use service::http::REQUEST_TIMEOUT;
     use uuid::Uuid;
 
     use super::*;
+    use crate::table::OPERATION_TIMEOUT;
     use crate::trial::{self, As, Trial};
 
     const PATH: &str = "/api/catalog/events";
+
+    #[test]
+    fn the_last_try_ends_before_the_request() {
+        let last = Duration::from_millis(20) * ATTEMPTS + 2 * OPERATION_TIMEOUT;
+        assert!(PATIENCE + last < REQUEST_TIMEOUT);
+    }
 
     #[tokio::test]
     async fn a_repetition_gets_the_same_answer_and_another_body_is_refused() {
