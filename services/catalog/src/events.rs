@@ -1,7 +1,8 @@
 //! Event documents in the table: create once, read, replace on condition, list through indexes.
 //!
 //! Reads of a single document are strong; reads of an index may lag behind the documents, as
-//! DynamoDB's do. Every write is a condition on the version, so no update is lost.
+//! DynamoDB's do. Every write is a condition on the version, so no update is lost. While DynamoDB is
+//! away it is not asked ([`Circuit`]). The SDK's futures are large: they live on the heap.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -12,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use problem::Problem;
 use uuid::Uuid;
 
+use crate::circuit::Circuit;
 use crate::cursor::{self, ByStart};
 use crate::event::{Event, EventPage, EventSummary};
 use crate::item::{self, Item, number, text};
@@ -25,6 +27,7 @@ pub const LISTED_AFTER_START: TimeDelta = TimeDelta::days(1);
 pub struct Events {
     client: Client,
     table: String,
+    circuit: Circuit,
 }
 
 /// Which events on sale are asked for.
@@ -45,7 +48,17 @@ pub struct Search {
 impl Events {
     /// The events in `table`.
     pub fn new(client: Client, table: String) -> Self {
-        Self { client, table }
+        Self {
+            circuit: Circuit::new(client.clone(), table.clone()),
+            client,
+            table,
+        }
+    }
+
+    /// The circuit to the table.
+    #[cfg(test)]
+    pub fn circuit(&self) -> &Circuit {
+        &self.circuit
     }
 
     /// Asks for a key that is not there: cheap, and answered only if reads work.
@@ -84,15 +97,15 @@ impl Events {
     /// # Errors
     /// The store does not answer.
     pub async fn item(&self, pk: String) -> Result<Option<Item>, Problem> {
-        self.client
+        let get = self
+            .client
             .get_item()
             .table_name(&self.table)
             .key("pk", text(pk))
             .consistent_read(true)
-            .send()
-            .await
-            .map(|answer| answer.item)
-            .map_err(failure::of)
+            .send();
+        let answer = self.circuit.ask(Box::pin(get)).await?;
+        answer.map(|answer| answer.item).map_err(failure::of)
     }
 
     /// Creates the event together with the key of the request: both or neither. Tells whether it
@@ -118,14 +131,13 @@ impl Events {
             .expression_attribute_values(":now", number(Utc::now().timestamp()))
             .build()
             .map_err(Problem::internal)?;
-        let sent = self
+        let put = self
             .client
             .transact_write_items()
             .transact_items(TransactWriteItem::builder().put(document).build())
             .transact_items(TransactWriteItem::builder().put(key).build())
-            .send()
-            .await;
-        match sent {
+            .send();
+        match self.circuit.ask(Box::pin(put)).await? {
             Ok(_) => Ok(true),
             Err(error) if keys::is_taken(&error) => Ok(false),
             Err(error) => Err(failure::of(error)),
@@ -139,7 +151,6 @@ impl Events {
     /// The store does not answer; then the write may have happened or not.
     pub async fn replace(&self, event: &Event) -> Result<bool, Problem> {
         let written_by: u64 = rand::random();
-        // The SDK's futures are large: they live on the heap.
         let put = self
             .client
             .put_item()
@@ -149,8 +160,9 @@ impl Events {
             .expression_attribute_values(":before", number(event.version - 1))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .send();
-        let sent = Box::pin(put).await;
-        let Err(error) = sent else { return Ok(true) };
+        let Err(error) = self.circuit.ask(Box::pin(put)).await? else {
+            return Ok(true);
+        };
         match error.as_service_error() {
             // The SDK repeats a write whose answer was lost; the repetition meets our own write.
             Some(PutItemError::ConditionalCheckFailedException(found)) => {
@@ -178,7 +190,7 @@ impl Events {
             ])
         });
         // `~` sorts after `#`, so that the last second counts as well.
-        let answer = self
+        let query = self
             .client
             .query()
             .table_name(&self.table)
@@ -192,9 +204,9 @@ impl Events {
             .expression_attribute_values(":to", text(format!("{}~", item::time(search.to))))
             .limit(page_size(search.limit))
             .set_exclusive_start_key(start)
-            .send()
-            .await
-            .map_err(failure::of)?;
+            .send();
+        let answer = self.circuit.ask(Box::pin(query)).await?;
+        let answer = answer.map_err(failure::of)?;
         page(&answer.items.unwrap_or_default(), search.limit, |last| {
             ByStart {
                 starts_at: last.starts_at,
@@ -220,7 +232,7 @@ impl Events {
                 ("organiser_id".to_owned(), text(organiser_id)),
             ])
         });
-        let answer = self
+        let query = self
             .client
             .query()
             .table_name(&self.table)
@@ -230,9 +242,9 @@ impl Events {
             .scan_index_forward(false)
             .limit(page_size(limit))
             .set_exclusive_start_key(start)
-            .send()
-            .await
-            .map_err(failure::of)?;
+            .send();
+        let answer = self.circuit.ask(Box::pin(query)).await?;
+        let answer = answer.map_err(failure::of)?;
         page(&answer.items.unwrap_or_default(), limit, |last| {
             cursor::write_id(last.id)
         })
@@ -254,16 +266,16 @@ impl Events {
             .set_keys(Some(keys.collect()))
             .consistent_read(true)
             .build();
-        let answer = self
+        let get = self
             .client
             .batch_get_item()
             .request_items(&self.table, wish.map_err(Problem::internal)?)
-            .send()
-            .await
-            .map_err(failure::of)?;
+            .send();
+        let answer = self.circuit.ask(Box::pin(get)).await?;
+        let answer = answer.map_err(failure::of)?;
         // What was left over is not what is missing.
         if answer.unprocessed_keys.is_some_and(|left| !left.is_empty()) {
-            return Err(Problem::unavailable("the store of events"));
+            return Err(failure::away());
         }
         let items = answer
             .responses

@@ -6,9 +6,11 @@
 //! ([`booking`]). Popularity is counted in the process and kept in Redis ([`popularity`]).
 //!
 //! What is promised: no update is lost; a repeated create with its `Idempotency-Key` has one
-//! effect; the cache or Redis being away makes reads slower and popularity silent, nothing else.
+//! effect; the cache or Redis being away makes reads slower and popularity silent, nothing else;
+//! while DynamoDB or `booking` is away nobody waits for it ([`circuit`]).
 
 mod booking;
+mod circuit;
 mod cursor;
 mod etag;
 mod event;
@@ -16,6 +18,7 @@ mod events;
 mod failure;
 mod item;
 mod keys;
+mod metrics;
 mod popularity;
 mod reads;
 mod routes;

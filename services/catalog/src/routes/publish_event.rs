@@ -3,9 +3,11 @@
 //! Three steps, each of which may be repeated: the document is marked as fixed, so that its seats
 //! cannot change any more; `booking` puts the seats on sale; the document is marked as on sale. A
 //! request that ends in the middle is repeated by the client and goes on where it was, unless the
-//! event has begun meanwhile.
+//! event has begun meanwhile. Reading the document and the three steps take less, in all, than a
+//! request may.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -18,10 +20,14 @@ use problem::openapi::{Answers, DOOR, SESSION};
 use uuid::Uuid;
 
 use crate::event::{Event, State as Stand};
-use crate::{Catalog, etag};
+use crate::{Catalog, etag, failure};
 
 /// How often a step is tried again because the organiser changed the text meanwhile.
 const ATTEMPTS: u32 = 3;
+
+/// How long a change of the document may take, all tries together: a little longer than one that
+/// DynamoDB answers late, while the cache hangs.
+const CHANGE_TIMEOUT: Duration = Duration::from_millis(1_300);
 
 /// Puts an event on sale, once and for all; repeating it changes nothing.
 #[utoipa::path(
@@ -82,6 +88,17 @@ pub(crate) async fn mark_on_sale(catalog: &Catalog, event: Event) -> Result<Even
 
 async fn change(
     catalog: &Catalog,
+    event: Event,
+    mark: impl Fn(&mut Event),
+) -> Result<Event, Problem> {
+    let changing = Box::pin(change_once_nobody_else_does(catalog, event, mark));
+    tokio::time::timeout(CHANGE_TIMEOUT, changing)
+        .await
+        .unwrap_or_else(|_| Err(failure::away()))
+}
+
+async fn change_once_nobody_else_does(
+    catalog: &Catalog,
     mut event: Event,
     mark: impl Fn(&mut Event),
 ) -> Result<Event, Problem> {
@@ -103,8 +120,18 @@ async fn change(
 
 #[cfg(test)]
 mod tests {
+    use service::http::REQUEST_TIMEOUT;
+
     use super::*;
+    use crate::table::OPERATION_TIMEOUT;
     use crate::trial::{self, As, Trial};
+
+    #[test]
+    fn its_steps_take_less_than_the_request_may() {
+        assert!(cache::OPERATION_TIMEOUT + OPERATION_TIMEOUT < CHANGE_TIMEOUT);
+        let steps = OPERATION_TIMEOUT + 2 * CHANGE_TIMEOUT + crate::booking::TIMEOUT;
+        assert!(steps < REQUEST_TIMEOUT, "{steps:?}");
+    }
 
     fn path(id: Uuid) -> String {
         format!("/api/catalog/events/{id}/publish")
