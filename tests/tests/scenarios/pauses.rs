@@ -4,13 +4,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use futures_util::future::join_all;
 use tests::client::booking::Wanted;
 use tests::client::{Budget, Client, Failure, OrderState};
 use tests::crowd::visit::cards;
 use uuid::Uuid;
 
 use crate::redis_lost::NODES;
-use crate::stack::{Stack, eventually, unavailable};
+use crate::stack::{Stack, eventually, refused_with, unavailable};
 
 /// How long a part stays paused while it is asked for.
 const PAUSE: Duration = Duration::from_secs(4);
@@ -28,6 +29,22 @@ const WRITE_BOUND: Duration = Duration::from_secs(2);
 
 /// A pause between holds, so that a hall is enough for all of them.
 const BETWEEN_HOLDS: Duration = Duration::from_millis(50);
+
+/// Reads of events that no cache has, sent at once: some more for each replica of `catalog` than it
+/// leaves unanswered before it asks DynamoDB no more.
+const UNCACHED: usize = 48;
+
+/// Reads one after another, some for each replica.
+const IN_TURN: usize = 12;
+
+/// How long a refusal may take that waits for no DynamoDB; half of them at least.
+const REFUSAL_BOUND: Duration = Duration::from_millis(200);
+
+/// How long each of them may take: as long as DynamoDB may for one attempt.
+const SLOWEST_REFUSAL: Duration = Duration::from_millis(500);
+
+/// How long after a part that stands alone woke all has to be well.
+const AWAKE_BOUND: Duration = Duration::from_secs(10);
 
 /// Reads of each service that has replicas.
 const READS: [&str; 3] = ["catalog", "identity", "booking"];
@@ -175,6 +192,66 @@ async fn a_paused_cache_costs_a_moment_and_no_read() -> anyhow::Result<()> {
             hall.purchase_within(0, Duration::from_secs(5)).await
         })
         .await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn nobody_waits_for_a_paused_document_store_and_events_are_read_soon_after_it_wakes()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let once = stack.visitor().with_budget(Budget::ONCE);
+    let store = stack.project.one("dynamodb").await?;
+    store
+        .paused(async || {
+            let began = Instant::now();
+            let failing = (0..UNCACHED).map(|_| once.event(Uuid::now_v7()));
+            for failed in join_all(failing).await {
+                unavailable(failed)?;
+            }
+            println!(
+                "dynamodb is paused: {UNCACHED} refusals after {:?}",
+                began.elapsed()
+            );
+            for replica in stack.project.containers("catalog").await? {
+                let circuit = stack.metrics(&replica, "catalog_documents_circuit_open");
+                let circuit = circuit.await?;
+                ensure!(
+                    circuit == ["catalog_documents_circuit_open 1"],
+                    "{}: {circuit:?}",
+                    replica.name()
+                );
+            }
+            let mut took = Vec::new();
+            for _ in 0..IN_TURN {
+                let asked = Instant::now();
+                unavailable(once.event(Uuid::now_v7()).await)?;
+                took.push(asked.elapsed());
+            }
+            took.sort_unstable();
+            println!("dynamodb is paused: refusals took {took:?}");
+            ensure!(took[IN_TURN / 2] < REFUSAL_BOUND, "{took:?}");
+            ensure!(took[IN_TURN - 1] < SLOWEST_REFUSAL, "{took:?}");
+            // Who has the event's id goes on buying.
+            hall.purchase_within(0, Duration::from_secs(5)).await
+        })
+        .await?;
+    let woke = Instant::now();
+    let what = "every replica reads events";
+    eventually(AWAKE_BOUND, what, async || {
+        for _ in 0..IN_TURN {
+            let read = once.event(Uuid::now_v7()).await;
+            refused_with(read, 404, "not-found")?;
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    println!(
+        "dynamodb is awake: events are read after {:?}",
+        woke.elapsed()
+    );
+    ensure!(woke.elapsed() <= AWAKE_BOUND, "{:?}", woke.elapsed());
     hall.every_promise_held().await
 }
 
