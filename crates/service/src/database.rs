@@ -5,6 +5,7 @@ use std::time::Duration;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgPool};
+use tokio::time::timeout;
 
 use crate::health::Readiness;
 use crate::{Process, Secret, wait};
@@ -71,6 +72,9 @@ impl Timeouts {
     }
 }
 
+/// How long a connection that comes back may take to say that it is well, until it is closed.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+
 /// For how long after its last use a connection is handed out without asking it.
 const BELIEVED_ALIVE_FOR: Duration = Duration::from_millis(500);
 
@@ -105,6 +109,15 @@ pub async fn open(
                 if state.idle_for > BELIEVED_ALIVE_FOR {
                     connection.ping().await?;
                 }
+                Ok(true)
+            })
+        })
+        // The pool asks each connection that comes back whether it is well, and waits for that as
+        // long as it takes: behind a network that is cut it would keep its place for ever.
+        .after_release(|connection, _| {
+            Box::pin(async move {
+                let answered = timeout(RELEASE_TIMEOUT, connection.ping()).await;
+                answered.map_err(|late| sqlx::Error::Io(late.into()))??;
                 Ok(true)
             })
         })
