@@ -96,7 +96,7 @@ pub async fn open(
         .ssl_mode(PgSslMode::Disable)
         .application_name(&settings.database_user)
         .options(timeouts.options());
-    let pool = PgPoolOptions::new()
+    let pool = pool_options()
         .min_connections(1)
         .max_connections(settings.database_pool)
         .acquire_timeout(timeouts.acquire)
@@ -112,15 +112,6 @@ pub async fn open(
                 Ok(true)
             })
         })
-        // The pool asks each connection that comes back whether it is well, and waits for that as
-        // long as it takes: behind a network that is cut it would keep its place for ever.
-        .after_release(|connection, _| {
-            Box::pin(async move {
-                let answered = timeout(RELEASE_TIMEOUT, connection.ping()).await;
-                answered.map_err(|late| sqlx::Error::Io(late.into()))??;
-                Ok(true)
-            })
-        })
         .connect_lazy_with(options);
     wait::until_ready(process, "postgres", || {
         sqlx::query("SELECT 1").execute(&pool)
@@ -128,6 +119,20 @@ pub async fn open(
     .await?;
     observe(pool.clone(), process);
     Ok(pool)
+}
+
+/// Options of a pool that closes a connection which comes back and does not answer. By itself a pool
+/// asks each one whether it is well and waits for that as long as it takes: behind a network that is
+/// cut it would keep its place for ever.
+#[must_use]
+pub fn pool_options() -> PgPoolOptions {
+    PgPoolOptions::new().after_release(|connection, _| {
+        Box::pin(async move {
+            let answered = timeout(RELEASE_TIMEOUT, connection.ping()).await;
+            answered.map_err(|late| sqlx::Error::Io(late.into()))??;
+            Ok(true)
+        })
+    })
 }
 
 /// Brings the database to the newest migration; replicas that start together wait for one lock.

@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, StatusCode, header};
 use problem::Problem;
+use service::database;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{PgConnection, PgPool, Postgres};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -83,7 +83,7 @@ impl Overview {
     /// connected to when they are first asked.
     pub(crate) fn new(primary: PgPool, standbys_host: &str, standbys_port: u16) -> Self {
         let options = primary.connect_options().as_ref().clone();
-        let standbys = PgPoolOptions::new()
+        let standbys = database::pool_options()
             .max_connections(MOST)
             .acquire_timeout(STANDBY_TIMEOUT)
             .idle_timeout(Duration::from_secs(60))

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use service::http::READ_TIMEOUT;
 use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 
 use super::*;
 
