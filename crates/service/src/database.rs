@@ -72,8 +72,10 @@ impl Timeouts {
     }
 }
 
-/// How long a connection that comes back may take to say that it is well, until it is closed.
-const RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection that comes back may take to say that it is well, until it is closed. That is
+/// longer than commits wait for a standby after a switch: closed any earlier, they would be kept by
+/// Postgres beside the connections that come in their place.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// For how long after its last use a connection is handed out without asking it.
 const BELIEVED_ALIVE_FOR: Duration = Duration::from_millis(500);

@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use service::Process;
 use sqlx::PgPool;
+use tokio::time::timeout;
 use transaction::Isolation;
 
 /// How long one batch may take: longer than what is asked at the door.
 const BATCH_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long a turn may take, also where the network is cut and nobody keeps the database's limits.
+const PRUNE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs until the process drains. A failure is logged and tried again at the next turn.
 pub(crate) async fn forever(accounts: PgPool, process: Process) -> anyhow::Result<()> {
@@ -18,7 +22,9 @@ pub(crate) async fn forever(accounts: PgPool, process: Process) -> anyhow::Resul
             () = tokio::time::sleep(pause) => {}
             () = process.draining() => return Ok(()),
         }
-        match prune(&accounts).await {
+        // What is left is forgotten at the next turn.
+        let pruned = timeout(PRUNE_LIMIT, prune(&accounts)).await;
+        match pruned.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into()))) {
             Ok(0) => {}
             Ok(keys) => tracing::info!(keys, "old idempotency keys forgotten"),
             Err(error) => tracing::warn!(%error, "old idempotency keys could not be forgotten"),

@@ -86,24 +86,25 @@ impl Probe {
     async fn ask(self, guests: &Guests, number: u64) -> Came {
         let client = guests.prober(number);
         let asked = Instant::now();
-        let succeeded = match self {
-            Self::Event => client.event(guests.event_id).await.is_ok(),
-            Self::Session => client.me().await.is_ok(),
-            Self::Availability => client.availability(guests.event_id).await.is_ok(),
-            Self::Hold => hold(client, guests.event_id).await.is_ok(),
+        let took = |succeeded: bool| succeeded.then(|| asked.elapsed());
+        let took = match self {
+            Self::Event => took(client.event(guests.event_id).await.is_ok()),
+            Self::Session => took(client.me().await.is_ok()),
+            Self::Availability => took(client.availability(guests.event_id).await.is_ok()),
+            Self::Hold => hold(client, guests.event_id).await,
             Self::HoldAgain => {
                 let client = client.clone().with_budget(TWICE);
-                hold(&client, guests.event_id).await.is_ok()
+                hold(&client, guests.event_id).await
             }
-            Self::SignIn => guests.sessions.sign_in(number).await.is_ok(),
-            Self::Publish => guests.publish().await.is_ok(),
-            Self::Order => is_paid(client, guests.event_id, cards::FINE).await,
-            Self::SlowPayment => is_paid(client, guests.event_id, cards::SLOW).await,
+            Self::SignIn => took(guests.sessions.sign_in(number).await.is_ok()),
+            Self::Publish => took(guests.publish().await.is_ok()),
+            Self::Order => took(is_paid(client, guests.event_id, cards::FINE).await),
+            Self::SlowPayment => took(is_paid(client, guests.event_id, cards::SLOW).await),
         };
-        match succeeded {
-            true if asked.elapsed() <= self.promptly() => Came::Good,
-            true => Came::Late,
-            false => Came::Bad,
+        match took {
+            Some(took) if took <= self.promptly() => Came::Good,
+            Some(_) => Came::Late,
+            None => Came::Bad,
         }
     }
 
@@ -122,11 +123,14 @@ async fn once<T: serde::de::DeserializeOwned>(client: &Client, ask: &Ask) -> Res
     client.ask_once(ask, 0).await?.read()
 }
 
-async fn hold(client: &Client, event_id: Uuid) -> Result<(), Failure> {
-    let hold = client.hold(event_id, &Wanted::Best(1)).await?;
-    // Whether it could be given back is not what is asked.
+/// Holds a seat, tells how long that took, and gives it back: whether that could be done, and when,
+/// is not what is asked.
+async fn hold(client: &Client, event_id: Uuid) -> Option<Duration> {
+    let asked = Instant::now();
+    let hold = client.hold(event_id, &Wanted::Best(1)).await.ok()?;
+    let took = asked.elapsed();
     let _ = client.release(hold.id).await;
-    Ok(())
+    Some(took)
 }
 
 /// Whether a seat was held, ordered and paid for.

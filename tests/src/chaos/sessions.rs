@@ -13,7 +13,7 @@ const MOST: usize = 120;
 
 /// How many accounts take turns. The eleventh session of an account ends its first, which is
 /// nothing that a fault did: so each begins fewer than that while one fault lasts.
-pub const ACCOUNTS: u32 = 16;
+pub const ACCOUNTS: u32 = 32;
 
 /// People who sign in and out all the time.
 #[derive(Debug)]

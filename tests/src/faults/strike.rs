@@ -17,7 +17,7 @@ const STOP_BOUND: Duration = Duration::from_secs(10);
 /// A slow part is frozen for so long, then let go for so long, over and over. Each of the two
 /// costs the engine a process, so it is not done more often; and it is short of every election's
 /// and every lease's time, for a part that is only slow is not to be taken for dead.
-const FROZEN: Duration = Duration::from_millis(400);
+const FROZEN: Duration = Duration::from_millis(250);
 const AWAKE: Duration = Duration::from_millis(400);
 
 /// How long Patroni may take to hand over.

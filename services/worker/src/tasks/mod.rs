@@ -30,7 +30,7 @@ use status::Statuses;
 const AFTER_FAILURE: Duration = Duration::from_millis(500);
 /// How long a run may take. All that it asks has limits of its own, but those of the database are
 /// kept by the database: behind a network that is cut nobody keeps them, while the lease goes on.
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const RUN_LIMIT: Duration = Duration::from_secs(120);
 
 /// Why a run did not end well.
 #[derive(Debug, thiserror::Error)]

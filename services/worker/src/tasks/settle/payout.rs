@@ -5,12 +5,13 @@ use std::time::Duration;
 use leader::Term;
 use messages::bank::{Outcome, PayoutRequest};
 use reqwest::StatusCode;
+use tokio::time::timeout;
 use transaction::Isolation;
 use uuid::Uuid;
 
 use super::{NAME, Settle, metrics, refusals};
 use crate::ledger::{self, Posting};
-use crate::tasks::Failure;
+use crate::tasks::{Failure, RUN_LIMIT};
 use crate::{bank, fence};
 
 /// How long a payout waits that did not come about.
@@ -50,7 +51,9 @@ impl Settle {
             self.memory().under_way.insert(due.id);
             let (settle, term) = (self.clone(), term.clone());
             tokio::spawn(async move {
-                let tried = settle.pay_out(&due, term.token()).await;
+                // It outlives the run, so it has a limit of its own.
+                let tried = timeout(RUN_LIMIT, settle.pay_out(&due, term.token())).await;
+                let tried = tried.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into()).into()));
                 drop(permit);
                 if let Err(failure) = tried {
                     settle.failed(&due, &term, &failure);
