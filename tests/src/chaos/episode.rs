@@ -46,6 +46,8 @@ struct Times {
     undo: Duration,
     restored: Duration,
     healthy: BTreeMap<Target, Duration>,
+    /// Until when what was asked was looked at when everything was found well again.
+    settled: Duration,
 }
 
 impl Times {
@@ -146,7 +148,7 @@ async fn hurt(
     let restored = began.elapsed();
     let healthy = join_all(struck.iter().map(|(_, struck)| healthy(struck, began))).await;
     let targets = struck.iter().map(|(target, _)| *target);
-    let times = Times {
+    let mut times = Times {
         fault,
         undo,
         restored,
@@ -154,8 +156,9 @@ async fn hurt(
             .zip(healthy)
             .filter_map(|(of, at)| Some((of, at?)))
             .collect(),
+        settled: Duration::MAX,
     };
-    until_well(stage, step, probers, &times, began).await;
+    times.settled = until_well(stage, step, probers, &times, began).await;
     let healed = stage.heal().await.context("not well after the fault");
     Ok(Hurt {
         struck: struck
@@ -213,8 +216,14 @@ async fn healthy(struck: &[Container], began: Instant) -> Option<Duration> {
 }
 
 /// Waits for everything that must be well after the part is back, and long enough for what comes
-/// back to disturb something.
-async fn until_well(stage: &Stage, step: &Step, probers: &Probers, times: &Times, began: Instant) {
+/// back to disturb something. Tells until when what was asked had been looked at then.
+async fn until_well(
+    stage: &Stage,
+    step: &Step,
+    probers: &Probers,
+    times: &Times,
+    began: Instant,
+) -> Duration {
     // What had to be well without the part must be so once more when it comes back.
     let from = |check: &Check| match check.from {
         Moment::Fault => times.undo,
@@ -238,10 +247,11 @@ async fn until_well(stage: &Stage, step: &Step, probers: &Probers, times: &Times
             well_again(check.measure, &samples, from(check), until).is_some()
         };
         if step.row.checks.iter().filter(after).all(is_well) {
-            return;
+            return until;
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
+    Duration::MAX
 }
 
 fn checked(stage: &Stage, step: &Step, probers: &Probers, times: &Times) -> Vec<Checked> {
@@ -261,7 +271,7 @@ fn checked(stage: &Stage, step: &Step, probers: &Probers, times: &Times) -> Vec<
         checked.push(Checked::judge(check, &stage.pace, &window));
         let after = Window {
             from: times.undo,
-            until: Duration::MAX,
+            until: times.settled,
             ..window
         };
         checked.extend(Checked::judge_return(check, &stage.pace, &after));
