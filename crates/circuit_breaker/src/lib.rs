@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// When a circuit opens, and for how long.
@@ -129,19 +130,25 @@ impl Breaker {
         }
     }
 
-    /// Tries by `is_back` whether the part is back, again and again until the circuit is closed.
-    pub async fn watch<F, Fut>(&self, is_back: F)
+    /// Tries by `is_back` whether the part is back, again and again until the circuit is closed: in a
+    /// task of its own, beside all requests.
+    pub fn watch<F, Fut>(&self, is_back: F) -> JoinHandle<()>
     where
-        F: Fn() -> Fut,
-        Fut: Future<Output = bool>,
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = bool> + Send,
     {
-        while self.is_open() {
-            tokio::time::sleep(self.0.options.open_for / 4).await;
-            let Some(trial) = self.trial() else { continue };
-            if is_back().await {
-                trial.answered();
+        let breaker = self.clone();
+        tokio::spawn(async move {
+            while breaker.is_open() {
+                tokio::time::sleep(breaker.0.options.open_for / 4).await;
+                let Some(trial) = breaker.trial() else {
+                    continue;
+                };
+                if is_back().await {
+                    trial.answered();
+                }
             }
-        }
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -112,12 +112,13 @@ async fn it_is_watched_until_the_part_is_back_and_no_longer() {
     let breaker = breaker();
     fail(&breaker, OPTIONS.failures);
     let began = Instant::now();
-    let tries = AtomicUsize::new(0);
-    let is_back = || {
-        let tries = tries.fetch_add(1, Ordering::Relaxed) + 1;
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    let is_back = move || {
+        let tries = counted.fetch_add(1, Ordering::Relaxed) + 1;
         std::future::ready(tries == 3)
     };
-    breaker.watch(is_back).await;
+    breaker.watch(is_back).await.unwrap();
     assert_eq!(tries.load(Ordering::Relaxed), 3);
     let each = OPTIONS.open_for * 3 / 2 + OPTIONS.open_for / 4;
     let took = began.elapsed();

@@ -119,12 +119,9 @@ impl Booking {
     /// Looks, beside all requests, until booking is ready again.
     fn watch(&self) {
         let booking = self.clone();
-        tokio::spawn(async move {
-            let is_back = || {
-                let booking = booking.clone();
-                async move { booking.is_ready().await }
-            };
-            booking.circuit.watch(is_back).await;
+        self.circuit.watch(move || {
+            let booking = booking.clone();
+            async move { booking.is_ready().await }
         });
     }
 

@@ -79,12 +79,9 @@ impl Circuit {
     /// Looks, beside all requests, until DynamoDB is back.
     fn watch(&self) {
         let circuit = self.clone();
-        tokio::spawn(async move {
-            let is_back = || {
-                let circuit = circuit.clone();
-                async move { circuit.answers().await }
-            };
-            circuit.breaker.watch(is_back).await;
+        self.breaker.watch(move || {
+            let circuit = circuit.clone();
+            async move { circuit.answers().await }
         });
     }
 
