@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn nginx_waits_longer_than_a_session_takes_to_be_checked_or_ended() {
-        assert!(sessions::QUESTION_TIMEOUT < nginx("session.conf"));
+        assert!(sessions::QUESTION_TIMEOUT < nginx("session-check.conf"));
         assert!(sentinel::CONFIRMED_TIMEOUT < nginx("write.conf"));
     }
 }
