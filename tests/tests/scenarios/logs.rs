@@ -120,9 +120,6 @@ async fn every_line_that_a_container_logs_is_a_json_object() -> anyhow::Result<(
             container.name()
         );
         for line in log.lines() {
-            if service.starts_with("etcd-") && is_of_grpc(line) {
-                continue;
-            }
             let object = serde_json::from_str::<Value>(line).unwrap_or_default();
             let is_well_named = object["level"].is_string()
                 && (FOREIGN.contains(&service) || has_our_names(&object, service));
@@ -130,12 +127,6 @@ async fn every_line_that_a_container_logs_is_a_json_object() -> anyhow::Result<(
         }
     }
     Ok(())
-}
-
-/// What etcd's gRPC library says for itself, as plain text and past etcd's own log.
-fn is_of_grpc(line: &str) -> bool {
-    line.split_whitespace().nth(3) == Some("[core]")
-        && ["WARNING:", "ERROR:"].contains(&line.split_whitespace().nth(2).unwrap_or_default())
 }
 
 /// The names that stand in every line that we have a say in.
