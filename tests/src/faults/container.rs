@@ -21,6 +21,9 @@ const ADDRESS_LABEL: &str = "boxoffice.address";
 /// The nodes whose health depends on their standing among the others.
 const CLUSTERED: &str = "postgres-";
 
+/// How long the engine waits for one that says nothing about it.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How often it is tried to freeze one.
 const FREEZE_TRIES: u32 = 3;
 
@@ -49,6 +52,8 @@ pub struct State {
     pub exit_code: i64,
     /// Whether it is one that runs once and ends.
     pub runs_once: bool,
+    /// How long the engine waits for it to stop before it is killed.
+    pub stop_timeout: Duration,
     /// Its address in the project's network, while it runs.
     pub address: Option<String>,
     /// Whether it is on a network at all, running or not.
@@ -109,6 +114,11 @@ impl Container {
                 use bollard::models::RestartPolicyNameEnum as Name;
                 matches!(name, Name::ALWAYS | Name::UNLESS_STOPPED)
             });
+        let stop_timeout = inspected
+            .config
+            .and_then(|config| config.stop_timeout)
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .map_or(STOP_TIMEOUT, Duration::from_secs);
         let networks = inspected
             .network_settings
             .and_then(|settings| settings.networks)
@@ -127,6 +137,7 @@ impl Container {
             },
             exit_code: state.exit_code.unwrap_or_default(),
             runs_once: !restarts,
+            stop_timeout,
             address,
             connected,
         })

@@ -16,16 +16,16 @@ use uuid::Uuid;
 use crate::guest::Guest;
 use crate::stack::{Hall, Stack, eventually, refused_with};
 
-/// What the engine waits for.
+/// How long the engine waits for all but the nodes of Postgres.
 const STOP_BOUND: Duration = Duration::from_secs(10);
 
 /// How many sign-ins are asked for at once: half a second's work for two replicas.
 const SIGN_INS: usize = 48;
 
 /// Seats of a hall, more than are ordered while all replicas of a service are stopped in turn, and
-/// customers in front of it: two who look around and one who buys.
+/// customers in front of it: two who look around, one who buys, and three who only read.
 const SEATS: u32 = 240;
-const CUSTOMERS: u32 = 3;
+const CUSTOMERS: u32 = 6;
 
 /// Who is stopped before whom: first whoever leans on others, as compose does. What is not named
 /// here leans on all of it.
@@ -72,6 +72,8 @@ const PAID_WITHIN: Duration = Duration::from_secs(10);
 /// Somebody at the door, who asks for each thing once.
 #[derive(Clone, Debug)]
 enum Person {
+    /// Reads, often enough that some read is always on its way to each replica.
+    Reads(Client),
     /// Looks at the event and at himself, and holds a seat for a moment.
     Looks(Client),
     /// Signs in, and out again, because an account has ten sessions at most.
@@ -86,6 +88,12 @@ impl Person {
     /// Does it once, and counts the requests.
     async fn visit(&self, event_id: Uuid, asked: &mut u32) -> anyhow::Result<()> {
         match self {
+            Self::Reads(once) => {
+                *asked += 3;
+                once.event(event_id).await?;
+                once.me().await?;
+                once.availability(event_id).await?;
+            }
             Self::Looks(once) => {
                 *asked += 6;
                 once.event(event_id).await?;
@@ -120,7 +128,7 @@ impl Person {
     /// What passes between two visits: a hash of a password and a seat cost more than a look.
     fn pause(&self) -> Duration {
         match self {
-            Self::Looks(_) => Duration::from_millis(20),
+            Self::Reads(_) | Self::Looks(_) => Duration::from_millis(20),
             Self::Signs(_) | Self::Buys(_) => Duration::from_millis(200),
             Self::Orders(_) => Duration::from_millis(400),
         }
@@ -157,22 +165,26 @@ async fn light_load(person: Person, event_id: Uuid, stop: Arc<AtomicBool>) -> Lo
     load
 }
 
-/// Stops something while two customers look around, a third one buys in this way, and somebody
-/// signs in and out. Every request is answered as if nothing had been stopped.
+/// Stops something while two customers look around, a third one buys in this way, others read, and
+/// somebody signs in and out. Every request is answered as if nothing had been stopped.
 async fn under_light_load(
     hall: &Hall,
     buys: fn(Client) -> Person,
     faults: impl AsyncFnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let customer = |number: usize| hall.customers[number].clone().with_budget(Budget::ONCE);
-    let people = [
+    let mut people = vec![
         Person::Looks(customer(0)),
         Person::Looks(customer(1)),
         buys(customer(2)),
         Person::Signs(Guest::sign_up(&hall.stack).await?),
     ];
+    people.extend((3..hall.customers.len()).map(|number| Person::Reads(customer(number))));
     let stop = Arc::new(AtomicBool::new(false));
-    let loads = people.map(|person| tokio::spawn(light_load(person, hall.event_id, stop.clone())));
+    let loads: Vec<_> = people
+        .into_iter()
+        .map(|person| tokio::spawn(light_load(person, hall.event_id, stop.clone())))
+        .collect();
     let done = faults().await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     stop.store(true, Ordering::SeqCst);
@@ -376,15 +388,16 @@ async fn every_container_stops_in_time_and_the_stack_goes_on_where_it_was() -> a
     hall.every_promise_held().await
 }
 
-/// Stops a container; fails where it takes too long, or has to be killed.
+/// Stops a container; fails where it takes longer than the engine waits, or has to be killed.
 async fn stopped(container: &Container) -> anyhow::Result<()> {
+    let bound = container.state().await?.stop_timeout;
     let began = Instant::now();
-    container.stop(STOP_BOUND + Duration::from_secs(5)).await?;
+    container.stop(bound + Duration::from_secs(5)).await?;
     let (took, code) = (began.elapsed(), container.state().await?.exit_code);
     println!("{} stopped in {took:?} with {code}", container.name());
     let is_ours = ENDS_WITH_0.contains(&container.service.as_str());
     ensure!(
-        took <= STOP_BOUND && code != KILLED && (code == 0 || !is_ours),
+        took <= bound && code != KILLED && (code == 0 || !is_ours),
         "{} took {took:?} and ended with {code}",
         container.name()
     );
