@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use backoff::Backoff;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +14,6 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::members::{Error, Members};
 use crate::metrics;
 use crate::observer::Observer;
-use crate::pause::Pause;
 use crate::renewal;
 use crate::right::{self, Right};
 use crate::seat::{self, Leader, Seat};
@@ -28,6 +28,10 @@ const RETURN_WITHIN: Duration = Duration::from_secs(30);
 
 /// The same after a stop was asked for.
 const RETURN_WITHIN_STOP: Duration = Duration::from_secs(6);
+
+/// How long to wait after an attempt to be elected, and at most after many that failed.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A candidate in an election.
 #[derive(Debug)]
@@ -119,17 +123,17 @@ impl Election {
         L: Fn(Term) -> LF,
         LF: Future<Output = ()>,
     {
-        let mut pause = Pause::default();
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut last_token = None;
         while !stop.is_cancelled() {
             match self.attempt(&stop, &mint, &lead, &mut last_token).await {
-                Ok(()) => pause.reset(),
+                Ok(()) => backoff.reset(),
                 Err(error) => {
                     tracing::warn!(error = format!("{error:#}"), "not elected: trying again");
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(pause.next()) => {}
+                () = tokio::time::sleep(backoff.pause()) => {}
                 () = stop.cancelled() => {}
             }
         }

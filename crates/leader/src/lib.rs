@@ -34,7 +34,6 @@ mod election;
 mod members;
 mod metrics;
 mod observer;
-mod pause;
 mod renewal;
 mod right;
 mod seat;

@@ -29,7 +29,6 @@ mod hand;
 mod lane;
 mod message;
 mod metrics;
-mod pause;
 mod queue;
 mod receiver;
 

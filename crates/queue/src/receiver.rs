@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backoff::Backoff;
 use futures_util::future::join_all;
 use serde::de::DeserializeOwned;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -15,7 +16,6 @@ use crate::delivery::{Delivery, Options, Outcome};
 use crate::hand::Hand;
 use crate::lane::{self, Held, Work};
 use crate::message::Received;
-use crate::pause::Pause;
 use crate::queue::BATCH;
 use crate::{Error, Queue, deleter, metrics};
 
@@ -36,6 +36,10 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long a stop lets the last deletes, and messages that are given back, take.
 const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long to wait after a receive that failed, and at most after many.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 pub(crate) struct Receiver {
     queue: Queue,
@@ -93,12 +97,12 @@ impl Receiver {
 
         let mut lanes = JoinSet::new();
         let slots = Arc::new(Semaphore::new(self.slots));
-        let mut pause = Pause::default();
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         while let Some(free) = self.free_slots(&slots).await {
             while lanes.try_join_next().is_some() {}
             match self.receive(free.num_permits()).await {
                 Some(Ok(messages)) => {
-                    pause.reset();
+                    backoff.reset();
                     // One task for all that came together: a task a message would wake a thread
                     // for each.
                     let together = self.hold(&hand, messages, free).into_iter();
@@ -110,7 +114,7 @@ impl Receiver {
                         .inc();
                     tracing::warn!(queue.name = self.queue.name(), %error, "receive failed");
                     tokio::select! {
-                        () = tokio::time::sleep(pause.next()) => {}
+                        () = tokio::time::sleep(backoff.pause()) => {}
                         () = self.stop.cancelled() => {}
                     }
                 }
