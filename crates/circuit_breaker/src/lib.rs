@@ -131,20 +131,23 @@ impl Breaker {
     }
 
     /// Tries by `is_back` whether the part is back, again and again until the circuit is closed: in a
-    /// task of its own, beside all requests.
+    /// task of its own, beside all requests. A trial that panics is one that was not answered.
     pub fn watch<F, Fut>(&self, is_back: F) -> JoinHandle<()>
     where
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = bool> + Send,
     {
-        let breaker = self.clone();
+        let (breaker, is_back) = (self.clone(), Arc::new(is_back));
         tokio::spawn(async move {
             while breaker.is_open() {
                 tokio::time::sleep(breaker.0.options.open_for / 4).await;
                 let Some(trial) = breaker.trial() else {
                     continue;
                 };
-                if is_back().await {
+                // A task of its own: a panic ends this trial and not the watch.
+                let asked = is_back.clone();
+                let answer = tokio::spawn(async move { asked().await }).await;
+                if answer.unwrap_or(false) {
                     trial.answered();
                 }
             }

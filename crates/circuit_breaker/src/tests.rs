@@ -127,3 +127,23 @@ async fn it_is_watched_until_the_part_is_back_and_no_longer() {
     assert!(breaker.permit().is_some());
     assert_eq!(shown(&breaker), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_that_panics_is_not_answered_and_the_next_one_follows() {
+    let breaker = breaker();
+    fail(&breaker, OPTIONS.failures);
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counted = tries.clone();
+    let is_back = move || {
+        let tries = counted.fetch_add(1, Ordering::Relaxed) + 1;
+        assert!(tries > 1, "before it asks");
+        async move {
+            assert!(tries > 2, "while it asks");
+            true
+        }
+    };
+    breaker.watch(is_back).await.unwrap();
+    assert_eq!(tries.load(Ordering::Relaxed), 3);
+    assert!(breaker.permit().is_some());
+    assert_eq!(shown(&breaker), 0);
+}
