@@ -125,7 +125,10 @@ impl Relay {
     }
 
     /// Marks what is due, under the term's token.
-    async fn mark(&self, token: i64, pace: Pace) -> Result<Vec<Marked>, Failure> {
+    ///
+    /// # Errors
+    /// Refused by the token, or the database failed.
+    pub async fn mark(&self, token: i64, pace: Pace) -> Result<Vec<Marked>, Failure> {
         let (name, destination) = (self.name(), self.destination);
         // Read committed: rows are locked as they are chosen, and those others hold are skipped.
         transaction::run(
@@ -167,7 +170,17 @@ impl Relay {
             reason: why.clone(),
         };
         self.memory().looked = None;
-        let rows: &[&Marked] = &failed.iter().map(|(row, _)| *row).collect::<Vec<_>>();
+        let rows: Vec<&Marked> = failed.iter().map(|(row, _)| *row).collect();
+        self.take_back(token, &rows).await?;
+        Err(failure)
+    }
+
+    /// Takes back rows whose send failed, under the term's token.
+    ///
+    /// # Errors
+    /// Refused by the token, or the database failed.
+    pub async fn take_back(&self, token: i64, failed: &[&Marked]) -> Result<(), Failure> {
+        let name = self.name();
         // Read committed: the number of the send guards each row.
         transaction::run(
             &self.pool,
@@ -175,12 +188,13 @@ impl Relay {
             Isolation::ReadCommitted,
             |mut tx| async move {
                 fence::check(&mut tx, token).await?;
-                relay::take_back(&mut tx, rows).await?;
+                if relay::take_back(&mut tx, failed).await? > 0 {
+                    fence::store(&mut tx, name, token).await?;
+                }
                 tx.done::<_, Failure>(())
             },
         )
-        .await?;
-        Err(failure)
+        .await
     }
 
     fn outgoing(&self, row: &Marked) -> Result<Outgoing, sqlx::Error> {

@@ -1,7 +1,11 @@
 use std::time::Duration;
 
+use chrono::DateTime;
 use leader::{Election, Term};
 use messages::bank::Outcome;
+use messages::outbox::Destination;
+use outbox::relay::Pace;
+use queue::Queue;
 use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -12,6 +16,7 @@ use worker::tasks::Failure;
 use worker::tasks::dead_letters::DeadLetters;
 use worker::tasks::gauges::Gauges;
 use worker::tasks::prune::Prune;
+use worker::tasks::relay::Relay;
 use worker::tasks::sweep::Sweep;
 
 use crate::world::{FINE, PRICE, World, metric};
@@ -25,6 +30,15 @@ async fn changes(pool: &PgPool) -> i64 {
     .fetch_one(pool)
     .await
     .unwrap()
+}
+
+/// The token that a task stored last, and with how many effects it stored one.
+async fn stored(pool: &PgPool, task: &'static str) -> (i64, i64) {
+    sqlx::query_as("SELECT fence_token, runs FROM leader_tasks WHERE task = $1")
+        .bind(task)
+        .fetch_one(pool)
+        .await
+        .unwrap()
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
@@ -73,6 +87,60 @@ async fn an_older_token_is_refused_and_changes_nothing(pool: PgPool) {
     assert!(sweep.release(new).await.is_ok());
     assert!(world.settle().record(new, 1).await.is_ok());
     assert!(changes(&pool).await > before);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_send_that_failed_is_taken_back_under_the_token_and_not_by_an_older_leader(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let row = world.order(FINE).await.charge.row_id;
+    let sent = "SELECT sent_at IS NOT NULL FROM outbox WHERE id = $1";
+    let resend = Duration::from_secs(10);
+    // Marking and taking back ask the database only.
+    let nobody = Queue::new(queue::client("http://127.0.0.1:9"), "nobody");
+    let relay = Relay::new(world.office.clone(), nobody, Destination::Payments, resend);
+    let pace = Pace {
+        resend,
+        queue_created_at: DateTime::UNIX_EPOCH,
+        former_since: None,
+    };
+    let old = fence::mint(&pool, "old").await.unwrap();
+    let marked = relay.mark(old, pace).await.unwrap();
+    assert_eq!(stored(&pool, "relay-payments").await, (old, 1));
+    relay.take_back(old, &[&marked[0]]).await.unwrap();
+    assert!(!world.one::<bool>(sent, row).await);
+    assert_eq!(stored(&pool, "relay-payments").await, (old, 2));
+
+    // It sends once more, and is paused before it can write down that this failed, too.
+    let marked = relay.mark(old, pace).await.unwrap();
+    fence::mint(&pool, "new").await.unwrap();
+    let late = relay.take_back(old, &[&marked[0]]).await;
+    assert!(matches!(late, Err(Failure::Refused)), "{late:?}");
+    assert!(world.one::<bool>(sent, row).await);
+    let late = relay.mark(old, pace).await;
+    assert!(matches!(late, Err(Failure::Refused)), "{late:?}");
+    assert_eq!(stored(&pool, "relay-payments").await, (old, 3));
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_payout_that_failed_is_put_off_under_the_token_and_not_by_an_older_leader(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    world.paid_order().await;
+    let tried = "SELECT tried_at IS NOT NULL FROM settlements WHERE id = $1";
+    let settle = world.settle_at("http://127.0.0.1:1", "a key of the bank");
+    let old = fence::mint(&pool, "old").await.unwrap();
+    settle.record(old, 1).await.unwrap();
+    let due = settle.due().await.unwrap().remove(0);
+
+    let new = fence::mint(&pool, "new").await.unwrap();
+    let late = settle.pay_out(&due, old).await;
+    assert!(matches!(late, Err(Failure::Refused)), "{late:?}");
+    assert!(!world.one::<bool>(tried, due.id).await);
+    assert_eq!(stored(&pool, "settle").await, (old, 1));
+
+    let failed = settle.pay_out(&due, new).await;
+    assert!(matches!(failed, Err(Failure::Bank(_))), "{failed:?}");
+    assert!(world.one::<bool>(tried, due.id).await);
+    assert_eq!(stored(&pool, "settle").await, (new, 2));
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]

@@ -128,13 +128,17 @@ impl Settle {
             Isolation::ReadCommitted,
             |mut tx| async move {
                 fence::check(&mut tx, token).await?;
-                sqlx::query!(
+                let put_off = sqlx::query!(
                     "UPDATE settlements SET tried_at = clock_timestamp()
                     WHERE id = $1 AND state = 'due'",
                     due.id,
                 )
                 .execute(&mut *tx)
-                .await?;
+                .await?
+                .rows_affected();
+                if put_off > 0 {
+                    fence::store(&mut tx, NAME, token).await?;
+                }
                 tx.done::<_, Failure>(())
             },
         )
