@@ -54,6 +54,41 @@ async fn tokens_only_grow_and_every_term_is_kept(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn an_effect_and_the_mint_of_a_greater_token_come_one_after_the_other(pool: PgPool) {
+    let a_while = Duration::from_millis(300);
+    let old = fence::mint(&pool, "old").await.unwrap();
+    let mut effect = pool.begin().await.unwrap();
+    fence::check(&mut effect, old).await.unwrap();
+    let minting = tokio::spawn({
+        let pool = pool.clone();
+        async move { fence::mint(&pool, "new").await }
+    });
+    tokio::time::sleep(a_while).await;
+    assert!(!minting.is_finished(), "the effect is finished first");
+    effect.commit().await.unwrap();
+    let new = minting.await.unwrap().unwrap();
+    assert!(new > old);
+
+    let mut mint = pool.begin().await.unwrap();
+    sqlx::query("UPDATE leader_fence SET token = token + 1")
+        .execute(&mut *mint)
+        .await
+        .unwrap();
+    let checking = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            let mut connection = pool.acquire().await.unwrap();
+            fence::check(&mut connection, new).await
+        }
+    });
+    tokio::time::sleep(a_while).await;
+    assert!(!checking.is_finished(), "nobody knows yet who leads");
+    mint.commit().await.unwrap();
+    let late = checking.await.unwrap();
+    assert!(matches!(late, Err(fence::Failure::Refused)), "{late:?}");
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn an_older_token_is_refused_and_changes_nothing(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     world.paid_order().await;
