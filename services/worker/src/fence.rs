@@ -4,6 +4,10 @@
 //! Each effect checks and stores its token in its own transaction. The check locks the fence's row
 //! against minting, so an effect and the mint of a greater token happen one after the other: a
 //! leader that was overtaken is refused, and one that is not yet overtaken is finished first.
+//!
+//! The fence holds the greatest token before its leader begins, so older ones are refused from then
+//! on and not only after its first effect. What a task stores with an effect says whose it was, and
+//! the database never lets that go back.
 
 use std::sync::LazyLock;
 

@@ -4,11 +4,12 @@
 //! message, for as long as it runs: some kilobytes an order, and each look at the queue goes through
 //! all groups. It has a purge forget them. SQS itself forgets by itself, and minds no purge.
 //!
-//! A purge loses nothing. It is done by the relay, which alone sends and does one thing at a time,
+//! A purge loses no row. It is done by the relay, which alone sends and does one thing at a time,
 //! when no row waits for its effect and the queue says that it is empty. Should another leader send
 //! something meanwhile, its row has no recorded effect, the queue is seen to hold too little, and the
 //! row is sent again. Dead-letter queues are left alone: a letter that nobody can read is all that is
-//! known of it.
+//! known of it. Only such a letter could be lost, if somebody redrives it between the look at the
+//! queue and its purge.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
