@@ -38,6 +38,29 @@ pub struct Due {
     pub account: String,
 }
 
+/// That a payout is under way, until this is dropped: by a panic as well, or this process would
+/// never try it again.
+struct UnderWay {
+    settle: Settle,
+    id: Uuid,
+}
+
+impl UnderWay {
+    fn begin(settle: &Settle, id: Uuid) -> Self {
+        settle.memory().under_way.insert(id);
+        Self {
+            settle: settle.clone(),
+            id,
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.settle.memory().under_way.remove(&self.id);
+    }
+}
+
 impl Settle {
     /// Begins the payouts of due settlements that are not under way, as many as may be at once.
     pub(super) async fn begin_payouts(&self, term: &Term) -> Result<(), Failure> {
@@ -48,9 +71,10 @@ impl Settle {
             let Ok(permit) = self.0.payouts.clone().try_acquire_owned() else {
                 break;
             };
-            self.memory().under_way.insert(due.id);
+            let under_way = UnderWay::begin(self, due.id);
             let (settle, term) = (self.clone(), term.clone());
             tokio::spawn(async move {
+                let _under_way = under_way;
                 // It outlives the run, so it has a limit of its own.
                 let tried = timeout(RUN_LIMIT, settle.pay_out(&due, term.token())).await;
                 let tried = tried.unwrap_or_else(|late| Err(sqlx::Error::Io(late.into()).into()));
@@ -59,7 +83,6 @@ impl Settle {
                     settle.failed(&due, &term, &failure);
                     tokio::time::sleep(AFTER_FAILURE).await;
                 }
-                settle.memory().under_way.remove(&due.id);
             });
         }
         Ok(())
