@@ -16,12 +16,18 @@ step 'dashboards against the published types' toolbox - sh -c \
         && npm ci --silent && npm test --silent && npm run --silent check'
 step 'images of our own parts' docker compose build --quiet
 
+on_stack() {
+    deploy/test/stack.sh run test cargo test --workspace --locked "$@" -- --ignored --test-threads=1
+}
+
 own_stack test
 # Whatever compiles does so while nothing else runs, and always the whole
 # workspace, so that what is compiled for one step serves the next. The stores
 # come first and alone: tests of single crates judge times, too, and nobody buys
 # tickets beside them. One node of Postgres is enough for databases that each
-# test makes for itself, and standbys would make them all again.
+# test makes for itself, and standbys would make them all again. The negative
+# controls have their databases there as well: they compile, and start whatever
+# else they need.
 step 'the stores' deploy/test/stack.sh up test \
     etcd-1 etcd-2 etcd-3 postgres-1 haproxy redis-1 redis-2 redis-3 sentinel-1 sentinel-2 sentinel-3 \
     cache dynamodb localstack bank
@@ -31,10 +37,7 @@ step 'programs of the tests' deploy/test/stack.sh run test \
     cargo test --workspace --locked --quiet --no-run
 step 'tests of each crate and service' deploy/test/stack.sh run test \
     cargo test --workspace --locked --quiet --no-fail-fast
+step 'negative controls' on_stack --test controls
 step 'the whole stack' deploy/test/stack.sh up test
-scenarios() {
-    deploy/test/stack.sh run test cargo test --workspace --locked "$@" -- --ignored --test-threads=1
-}
-step 'scenarios on the running stack' scenarios --test scenarios
-step 'negative controls' scenarios --test controls
-step 'the commands of the documentation' scenarios --test documentation
+step 'scenarios on the running stack' on_stack --test scenarios
+step 'the commands of the documentation' on_stack --test documentation

@@ -8,8 +8,9 @@
 //! within how many such runs: one where the driver leaves nothing to chance, more where what it is
 //! after is a race.
 //!
-//! They need the toolbox and the test stack (its Postgres, and images for Postgres nodes, a queue
-//! and an etcd of their own), so they are ignored unless asked for, as `make test` does.
+//! They need the toolbox and the stores of the test stack (its Postgres, and images for Postgres
+//! nodes, a queue and an etcd of their own), so they are ignored unless asked for, as `make test`
+//! does.
 
 mod cluster;
 mod deduplication;
