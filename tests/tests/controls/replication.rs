@@ -8,6 +8,7 @@ use anyhow::{Context, ensure};
 use tests::client::booking::Wanted;
 use tests::client::{Client, Failure};
 use tests::crowd::visit::cards;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::cluster::{Cluster, Replication};
@@ -37,8 +38,12 @@ async fn with_asynchronous_replication_the_checker_of_what_was_acknowledged_find
     caught_within(WITHIN, &["is not there as acknowledged"], both, drive).await
 }
 
+/// Whose turn it is: there is one network for twins, and whoever makes it removes all twins.
+static TURN: Mutex<()> = Mutex::const_new(());
+
 /// Customers who go on buying while the primary is cut off and a standby is promoted.
 async fn drive(replication: &Replication) -> anyhow::Result<Seen> {
+    let _turn = TURN.lock().await;
     let cluster = Cluster::start(*replication).await?;
     let seen = on(&cluster).await;
     cluster.end().await?;
