@@ -16,8 +16,22 @@ step 'dashboards against the published types' toolbox - sh -c \
         && npm ci --silent && npm test --silent && npm run --silent check'
 step 'images of our own parts' docker compose build --quiet
 
+# on_stack <test> <how many at once> [which …]
 on_stack() {
-    deploy/test/stack.sh run test cargo test --workspace --locked "$@" -- --ignored --test-threads=1
+    test=$1
+    threads=$2
+    shift 2
+    deploy/test/stack.sh run test cargo test --workspace --locked --test "$test" -- \
+        --ignored --test-threads="$threads" "$@"
+}
+
+# First those that leave every part as it is, a few at once, while no other hurts
+# one. A failure among them keeps no other from running.
+scenarios() {
+    failed=0
+    on_stack scenarios 4 side_by_side:: || failed=$?
+    on_stack scenarios 1 --skip side_by_side:: || failed=$?
+    return "$failed"
 }
 
 own_stack test
@@ -37,7 +51,7 @@ step 'programs of the tests' deploy/test/stack.sh run test \
     cargo test --workspace --locked --quiet --no-run
 step 'tests of each crate and service' deploy/test/stack.sh run test \
     cargo test --workspace --locked --quiet --no-fail-fast
-step 'negative controls' on_stack --test controls
+step 'negative controls' on_stack controls 1
 step 'the whole stack' deploy/test/stack.sh up test
-step 'scenarios on the running stack' on_stack --test scenarios
-step 'the commands of the documentation' on_stack --test documentation
+step 'scenarios on the running stack' scenarios
+step 'the commands of the documentation' on_stack documentation 1

@@ -1,10 +1,12 @@
-//! `make crowd`, as people type it.
+//! Crowds that want more than there is: `make crowd`, as people type it, and a large one.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use tests::checkers::PROMISES;
+use tests::checkers::{PROMISES, Verdict, Witnesses};
+use tests::crowd::visit::cards;
+use tests::crowd::{Plan, run};
 use tokio::process::Command;
 
 use crate::stack::Stack;
@@ -48,5 +50,45 @@ async fn make_crowd_checks_every_promise_and_ends_with_0() -> anyhow::Result<()>
     for stage in STAGES {
         ensure!(complained.contains(stage), "no `{stage}` in\n{complained}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn five_hundred_customers_buy_three_hundred_seats_and_every_promise_is_held()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let plan = Plan {
+        customers: 500,
+        seats: 300,
+        // They go home earlier, once nothing can come back any more.
+        time: Duration::from_secs(120),
+        seed: 500,
+        concurrency: 64,
+        witnesses: Witnesses {
+            booking: Some(stack.booking.clone()),
+            bank: Some(stack.bank.clone()),
+        },
+        payout_account: cards::FINE.to_owned(),
+    };
+    let report = run(stack.door.clone(), &plan, &()).await?;
+    println!("{}", report.text());
+    ensure!(report.held(), "a promise is broken");
+    ensure!(
+        report
+            .verdicts
+            .iter()
+            .all(|(_, verdict)| matches!(verdict, Verdict::Held))
+    );
+    ensure!(
+        report.summary.outcomes("500") == 0,
+        "something failed inside"
+    );
+    ensure!(
+        report.seats_sold() == 300,
+        "{} of 300 seats sold",
+        report.seats_sold()
+    );
+    ensure!(report.failures.is_empty(), "visits broke off");
     Ok(())
 }

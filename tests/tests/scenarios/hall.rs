@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
+use messages::bank::{Kind, Outcome};
 use serde_json::{Value, json};
 use tests::checkers::{Ending, PROMISES, Verdict, Witnesses};
 use tests::client::booking::Wanted;
@@ -130,6 +131,13 @@ impl Hall {
         let rest = bound.saturating_sub(began.elapsed());
         self.until(number, order.id, OrderState::Paid, rest).await?;
         Ok(began.elapsed())
+    }
+
+    /// Charges of an order in the bank's books, by how they ended.
+    pub async fn charges(&self, order_id: Uuid) -> anyhow::Result<Vec<Outcome>> {
+        let movements = self.stack.bank.movements_for(order_id).await?;
+        let charges = movements.iter().filter(|one| one.kind == Kind::Charge);
+        Ok(charges.map(|one| one.outcome).collect())
     }
 
     /// The payment rows of an order, by number.

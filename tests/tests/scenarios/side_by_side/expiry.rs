@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use chrono::Utc;
-use futures_util::future::try_join_all;
+use tests::client::OrderState;
 use tests::client::booking::Wanted;
-use tests::client::{Budget, OrderState};
 use tests::crowd::visit::cards;
-use tests::faults::Container;
 
-use crate::stack::{Hall, Stack, eventually, refused_with};
+use crate::stack::{Stack, eventually, refused_with};
 
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
@@ -35,69 +33,6 @@ async fn a_hold_stolen_by_another_customer_is_not_found() -> anyhow::Result<()> 
     hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
         .await?;
     hall.every_promise_held().await
-}
-
-#[tokio::test]
-#[ignore = "needs the test stack: make test"]
-async fn an_expired_hold_is_free_at_once_and_taken_by_another() -> anyhow::Result<()> {
-    let stack = Stack::ready().await?;
-    let hall = stack.hall(2, 2).await?;
-    let (ann, bob) = (&hall.customers[0], &hall.customers[1]);
-    let hold = ann.hold(hall.event_id, &Wanted::Best(2)).await?;
-    refused_with(
-        bob.hold(hall.event_id, &Wanted::Best(2)).await,
-        409,
-        "sold-out",
-    )?;
-    // Nobody sweeps: all who could are frozen until the seats are taken.
-    let workers = stack.project.containers("worker").await?;
-    let taken = without(&workers, async || {
-        let seats: Vec<_> = hold.seats.iter().map(|seat| seat.name.clone()).collect();
-        let rest = (hold.expires_at - Utc::now()).to_std().unwrap_or_default();
-        ensure!(!rest.is_zero(), "it expired before the workers were frozen");
-        tokio::time::sleep(rest + Duration::from_millis(50)).await;
-        let once = bob.clone().with_budget(Budget::ONCE);
-        let taken = once.hold(hall.event_id, &Wanted::Named(seats)).await?;
-        let audit = hall.audit().await?;
-        let old = audit.holds.iter().find(|one| one.id == hold.id);
-        ensure!(
-            old.is_some_and(|old| old.state == "active"),
-            "it was swept all the same: {old:?}"
-        );
-        Ok(taken)
-    })
-    .await?;
-    refused_with(ann.order(hold.id, cards::FINE).await, 409, "hold-expired")?;
-    let order = bob.order(taken.id, cards::FINE).await?;
-    let bound = stack.lease * 2 + Duration::from_secs(15);
-    hall.until(1, order.id, OrderState::Paid, bound).await?;
-    swept(&hall, Duration::from_secs(5)).await?;
-    hall.every_promise_held().await
-}
-
-/// Does something while these containers are frozen.
-async fn without<T>(
-    containers: &[Container],
-    meanwhile: impl AsyncFnOnce() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let frozen = try_join_all(containers.iter().map(Container::pause)).await;
-    let done = match frozen {
-        Ok(_) => meanwhile().await,
-        Err(error) => Err(error),
-    };
-    try_join_all(containers.iter().map(Container::unpause)).await?;
-    done
-}
-
-/// Waits until no hold is left that is over and still counts as active.
-async fn swept(hall: &Hall, bound: Duration) -> anyhow::Result<()> {
-    eventually(bound, "the holds that are over are swept", async || {
-        let audit = hall.audit().await?;
-        let mut holds = audit.holds.iter();
-        let left = holds.any(|hold| hold.state == "active" && hold.expires_at < audit.read_at);
-        Ok((!left).then_some(()))
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

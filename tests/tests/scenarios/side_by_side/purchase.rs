@@ -1,13 +1,11 @@
-//! The way of a purchase, and a crowd that wants more than there is.
+//! The way of a purchase.
 
 use std::time::Duration;
 
 use anyhow::ensure;
-use tests::checkers::{Verdict, Witnesses};
 use tests::client::OrderState;
 use tests::client::booking::Wanted;
 use tests::crowd::visit::cards;
-use tests::crowd::{Plan, run};
 
 use crate::stack::{Stack, eventually, refused_with};
 
@@ -72,44 +70,4 @@ async fn a_purchase_goes_through_the_door_to_a_ticket_that_is_let_in_once() -> a
     .await?;
     ensure!(settled.len() == 1);
     hall.every_promise_held().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs the test stack: make test"]
-async fn five_hundred_customers_buy_three_hundred_seats_and_every_promise_is_held()
--> anyhow::Result<()> {
-    let stack = Stack::ready().await?;
-    let plan = Plan {
-        customers: 500,
-        seats: 300,
-        // They go home earlier, once nothing can come back any more.
-        time: Duration::from_secs(120),
-        seed: 500,
-        concurrency: 64,
-        witnesses: Witnesses {
-            booking: Some(stack.booking.clone()),
-            bank: Some(stack.bank.clone()),
-        },
-        payout_account: cards::FINE.to_owned(),
-    };
-    let report = run(stack.door.clone(), &plan, &()).await?;
-    println!("{}", report.text());
-    ensure!(report.held(), "a promise is broken");
-    ensure!(
-        report
-            .verdicts
-            .iter()
-            .all(|(_, verdict)| matches!(verdict, Verdict::Held))
-    );
-    ensure!(
-        report.summary.outcomes("500") == 0,
-        "something failed inside"
-    );
-    ensure!(
-        report.seats_sold() == 300,
-        "{} of 300 seats sold",
-        report.seats_sold()
-    );
-    ensure!(report.failures.is_empty(), "visits broke off");
-    Ok(())
 }

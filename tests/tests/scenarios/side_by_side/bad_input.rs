@@ -8,7 +8,7 @@ use serde_json::json;
 use tests::client::Method;
 use tests::crowd::visit::cards;
 
-use crate::bodies::send;
+use super::bodies::send;
 use crate::stack::{Stack, refusal, refused_with};
 
 #[tokio::test]

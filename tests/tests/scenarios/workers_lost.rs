@@ -1,0 +1,110 @@
+//! Workers that die over a payment.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use messages::bank::Outcome;
+use tests::client::OrderState;
+use tests::crowd::visit::cards;
+
+use crate::stack::{Stack, eventually};
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_worker_killed_in_the_middle_of_a_payment_is_followed_by_another_and_it_is_charged_once()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    // One worker alone, so that it is certain who has the payment in hand.
+    let workers = stack.project.containers("worker").await?;
+    let (last, others) = workers.split_first().context("no workers")?;
+    for worker in others {
+        worker.stop(Duration::from_secs(10)).await?;
+    }
+    eventually(
+        stack.lease + Duration::from_secs(5),
+        "the one that is left leads",
+        async || {
+            let leader = stack.leader().await?.leader.context("nobody leads")?;
+            Ok((leader.name == last.host_name()).then_some(()))
+        },
+    )
+    .await?;
+    let order = hall.order(0, cards::VERY_SLOW).await?;
+    eventually(Duration::from_secs(5), "its row is sent", async || {
+        Ok(hall
+            .payment_rows(order.id)
+            .await?
+            .first()
+            .and_then(|row| row.sent_at))
+    })
+    .await?;
+    for worker in others {
+        worker.start().await?;
+    }
+    // The bank was asked and thinks about it, for eight seconds and beyond the worker's patience.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    last.kill().await?;
+    let began = Instant::now();
+    ensure!(
+        hall.payment_rows(order.id).await?[0].delivered_at.is_none(),
+        "it was too quick"
+    );
+
+    let bound = stack.visibility + Duration::from_secs(2);
+    hall.until(
+        0,
+        order.id,
+        OrderState::Paid,
+        bound + Duration::from_secs(5),
+    )
+    .await?;
+    println!(
+        "the payment was settled {:?} after the kill",
+        began.elapsed()
+    );
+    ensure!(
+        began.elapsed() <= bound + Duration::from_secs(1),
+        "{:?}",
+        began.elapsed()
+    );
+    let charges = stack.bank.movements_for(order.id).await?;
+    ensure!(
+        charges.len() == 1 && charges[0].outcome == Outcome::Succeeded,
+        "{charges:?}"
+    );
+    stack.project.heal(Duration::from_secs(30)).await?;
+    hall.every_promise_held().await
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn workers_killed_one_after_another_lose_no_payment() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(60, 2).await?;
+    let mut orders = Vec::new();
+    for (round, worker) in stack
+        .project
+        .containers("worker")
+        .await?
+        .into_iter()
+        .enumerate()
+    {
+        for _ in 0..5 {
+            orders.push(hall.order(round % 2, cards::SLOW).await?.id);
+        }
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        worker.kill().await?;
+        worker.start().await?;
+    }
+    hall.every_promise_held().await?;
+    let audit = hall.audit().await?;
+    ensure!(audit.orders.len() == orders.len());
+    ensure!(
+        audit
+            .orders
+            .iter()
+            .all(|order| order.state == OrderState::Paid)
+    );
+    Ok(())
+}
