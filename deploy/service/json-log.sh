@@ -4,8 +4,8 @@
 #
 # The names are those of all logs (crates/telemetry/src/log.rs), but there is no
 # `time`: it would cost a process a line, and the engine keeps it anyway
-# (`docker logs --timestamps`). What the program writes to descriptor 3 goes out
-# as it is, for programs that log JSON in part.
+# (`docker logs --timestamps`). A line that is such an object already goes out as
+# it is, and so does what the program writes to descriptor 3, past this script.
 #
 # This shell stays the container's first process, so that what a program says
 # last is still read: signals are passed on to the program, and its exit code is
@@ -21,6 +21,7 @@ mkfifo -m 0600 "$lines"
 # Bytes are bytes: a line that is no UTF-8 must not stop it.
 LC_ALL=C sed -u \
     -e '/^[[:space:]]*$/d' \
+    -e '/^{"level":".*}$/b' \
     -e 's/[\\"]/\\&/g; s/	/\\t/g; s/[[:cntrl:]]//g' \
     -e 's/.*/"service.name":"'"$service"'","message":"&"}/' \
     -e '/[^A-Za-z]\(ERROR\|FATAL\|PANIC\|CRITICAL\|\[error\]\|\[crit\]\|\[alert\]\|\[emerg\]\)/{s/^/{"level":"error",/;b' -e '}' \

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use chrono::DateTime;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::crowd::visit::cards;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -58,18 +58,19 @@ fn logging(program: &[&str]) -> Command {
 #[tokio::test]
 async fn what_a_program_says_last_is_read_and_its_exit_code_is_kept() -> anyhow::Result<()> {
     for _ in 0..20 {
-        let last = r#"printf 'one\n\nx FATAL:\t"last"\\words\n'; exit 3"#;
+        let last = r#"printf 'one\n\n{"level":"warn","msg":"\\t"}\nx FATAL:\t"last"\\words\n'; exit 3"#;
         let output = logging(&["sh", "-c", last]).output().await?;
         ensure!(output.status.code() == Some(3), "{output:?}");
         let lines: Vec<Value> = std::str::from_utf8(&output.stdout)?
             .lines()
             .map(serde_json::from_str)
             .collect::<Result<_, _>>()?;
-        ensure!(lines.len() == 2, "{lines:?}");
-        ensure!(lines[0]["level"] == "info" && lines[1]["level"] == "error");
-        ensure!(lines[1]["service.name"] == "part", "{lines:?}");
+        ensure!(lines.len() == 3, "{lines:?}");
+        ensure!(lines[0]["level"] == "info" && lines[2]["level"] == "error");
+        ensure!(lines[1] == json!({"level": "warn", "msg": "\t"}), "{lines:?}");
+        ensure!(lines[2]["service.name"] == "part", "{lines:?}");
         ensure!(
-            lines[1]["message"] == "x FATAL:\t\"last\"\\words",
+            lines[2]["message"] == "x FATAL:\t\"last\"\\words",
             "{lines:?}"
         );
     }
