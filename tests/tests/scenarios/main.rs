@@ -12,6 +12,7 @@
 //! Each begins by healing what an earlier one may have left behind, and most end with all checkers
 //! over their own history.
 
+mod addresses;
 mod chaos;
 mod crowd;
 mod dashboards;
