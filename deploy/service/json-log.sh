@@ -49,11 +49,12 @@ program=$!
 # A signal that came before there was anybody to hear it.
 [ -z "$asked_for" ] || kill -s "$asked_for" "$program" 2>/dev/null || :
 
-# A signal ends `wait` before the program ends.
+# A signal ends `wait` before the program ends. That a program ended by one, the
+# shell would say as plain text.
 while
     asked_for=
     status=0
-    wait "$program" || status=$?
+    wait "$program" 2>/dev/null || status=$?
     [ -n "$asked_for" ]
 do :; done
 

@@ -98,6 +98,14 @@ async fn signals_are_passed_on_to_the_program() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn nothing_is_said_as_plain_text_of_a_program_that_a_signal_ended() -> anyhow::Result<()> {
+    let output = logging(&["sh", "-c", "kill -s TERM $$"]).output().await?;
+    ensure!(output.status.code() == Some(143), "{output:?}");
+    ensure!(output.stderr.is_empty(), "{output:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_is_left_behind_by_the_program_does_not_keep_the_container() -> anyhow::Result<()> {
     let left = logging(&["sh", "-c", "sleep 5 3>&- & echo gone"]).output();
     let output = tokio::time::timeout(Duration::from_secs(10), left).await??;
