@@ -27,10 +27,10 @@ up: images ## start everything, and wait until a ticket could be bought
 	@echo "Boxoffice is open: http://localhost:$(PORT)/"
 
 down: ## stop everything; what was sold stays
-	@$(COMPOSE) down --remove-orphans --timeout 10
+	@$(COMPOSE) down --remove-orphans
 
 clean: ## stop everything and forget it: data, keys, settings of images
-	@$(COMPOSE) down --volumes --remove-orphans --timeout 10
+	@$(COMPOSE) down --volumes --remove-orphans
 	@deploy/standin/images.sh forget
 
 logs: ## follow all logs

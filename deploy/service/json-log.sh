@@ -1,17 +1,24 @@
 #!/bin/sh
 # Runs a program that logs plain text, and makes each of its lines one JSON
-# object on the container's output: json-log.sh <service> <command …>
+# object on the container's output: json-log.sh [--json] <service> <command …>
 #
 # The names are those of all logs (crates/telemetry/src/log.rs), but there is no
 # `time`: it would cost a process a line, and the engine keeps it anyway
-# (`docker logs --timestamps`). A line that is such an object already goes out as
-# it is, and so does what the program writes to descriptor 3, past this script.
+# (`docker logs --timestamps`). What the program writes to descriptor 3 goes out
+# past this script; with --json, so do lines that are JSON with a level already.
+# That is for programs whose lines nobody else has a say in: whoever can make one
+# say a whole line could speak in another's name.
 #
 # This shell stays the container's first process, so that what a program says
 # last is still read: signals are passed on to the program, and its exit code is
 # the container's.
 set -eu
 
+as_it_is=
+if [ "$1" = --json ]; then
+    as_it_is='/^{"level":".*}$/b'
+    shift
+fi
 service=$1
 shift
 lines=/tmp/log-lines.$$
@@ -21,7 +28,7 @@ mkfifo -m 0600 "$lines"
 # Bytes are bytes: a line that is no UTF-8 must not stop it.
 LC_ALL=C sed -u \
     -e '/^[[:space:]]*$/d' \
-    -e '/^{"level":".*}$/b' \
+    -e "$as_it_is" \
     -e 's/[\\"]/\\&/g; s/	/\\t/g; s/[[:cntrl:]]//g' \
     -e 's/.*/"service.name":"'"$service"'","message":"&"}/' \
     -e '/[^A-Za-z]\(ERROR\|FATAL\|PANIC\|CRITICAL\|\[error\]\|\[crit\]\|\[alert\]\|\[emerg\]\)/{s/^/{"level":"error",/;b' -e '}' \

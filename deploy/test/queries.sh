@@ -21,7 +21,7 @@ crates='crates/outbox services/bank services/booking services/identity services/
 # is not compiled again. But it keeps the new one where migrations or .sqlx are not
 # what they were: programs hold them, and cargo does not always see that.
 programs=${CARGO_TARGET_DIR:-target}/queries
-held=$(sha256sum services/*/migrations/*.sql .sqlx/* | sha256sum)
+held=$({ pwd; sha256sum services/*/migrations/*.sql .sqlx/*; } | sha256sum)
 
 finish() {
     status=$?
@@ -29,7 +29,7 @@ finish() {
     if [ "$held" = "$(cat "$programs" 2>/dev/null)" ]; then
         for crate in $crates; do
             library=$crate/src/lib.rs
-            [ ! -e "$work/$library" ] || touch --reference "$work/$library" "$library"
+            ! cmp --silent "$work/$library" "$library" || touch --reference "$work/$library" "$library"
         done
     fi
     [ "$status" != 0 ] || echo "$held" >"$programs"

@@ -225,6 +225,14 @@ impl Container {
             .with_context(|| self.name())
     }
 
+    /// Asks it to stop, and kills it where it takes longer than compose gives it.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn stop_as_composed(&self) -> anyhow::Result<()> {
+        self.stop(self.state().await?.stop_timeout).await
+    }
+
     /// Starts it.
     ///
     /// # Errors

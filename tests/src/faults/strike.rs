@@ -11,9 +11,6 @@ use super::roles::address;
 use super::{Container, Fault, Kind, Project};
 use crate::client::http_client;
 
-/// How long a part may take to stop until it is killed: what compose gives it.
-const STOP_BOUND: Duration = Duration::from_secs(10);
-
 /// A slow part is frozen for so long, then let go for so long, over and over. Each of the two
 /// costs the engine a process, so it is not done more often; and it is short of every election's
 /// and every lease's time, for a part that is only slow is not to be taken for dead.
@@ -80,7 +77,7 @@ impl Project {
             // Whoever is told to stop takes its time, and is a part of the stack meanwhile.
             Kind::Stop => {
                 made.goes_on = Some(tokio::spawn(async move {
-                    try_join_all(struck.iter().map(|one| one.stop(STOP_BOUND))).await?;
+                    try_join_all(struck.iter().map(Container::stop_as_composed)).await?;
                     Ok(())
                 }));
             }

@@ -12,8 +12,8 @@ use crate::stack::Stack;
 /// Customers who read.
 const READERS: u32 = 4;
 
-/// How often a replica of each service is cut off. One time in three, a request waits for the
-/// address at the very moment when Nginx hears that it is gone.
+/// How often a replica of each service is cut off. A request does not always wait for the address
+/// at the very moment when Nginx hears that it is gone.
 const ROUNDS: u32 = 2;
 
 /// How long they read: until Nginx has asked for the name, and given up on those that were on their
