@@ -1,28 +1,41 @@
 //! What the catalogue asks of `booking`: to put an event's seats and prices on sale.
 //!
+//! It asks a replica that has just said that it is ready, if there is one. One that hangs would take
+//! the request and never answer, and nobody stands in between who would try another.
+//!
 //! While `booking` does not answer, or says that it cannot, nobody waits for it: after failures with
 //! several events the circuit opens, and one task looks whether it is ready again. Failures with one
 //! event count once, for its hall may just be too large for a busy moment.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::http::StatusCode;
 use circuit_breaker::{Breaker, Options};
 use messages::seating::{PUT_TIMEOUT, PutSeating};
 use problem::Problem;
 use serde::Deserialize;
+use tokio::net::lookup_host;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::metrics;
 
+/// How long it may take to find a replica that is ready. Where it takes longer any one is asked.
+const CHOICE_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// How long booking may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long it may take to answer: a little longer than it allows itself. With the changes of the
-/// document it is less than publishing may take.
-pub const TIMEOUT: Duration = PUT_TIMEOUT.saturating_add(Duration::from_millis(100));
+/// How long it may take to answer: a little longer than it allows itself.
+const ANSWER_TIMEOUT: Duration = PUT_TIMEOUT.saturating_add(Duration::from_millis(50));
 
-/// How long it may take to say that it is ready.
+/// Both together. With the changes of the document it is less than publishing may take.
+pub const TIMEOUT: Duration = CHOICE_TIMEOUT.saturating_add(ANSWER_TIMEOUT);
+
+/// How long it may take to say that it is ready after it was not.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// So many events in a row whose seats could not be put open the circuit, for half a second or up to
@@ -37,6 +50,8 @@ const CIRCUIT: Options = Options {
 pub struct Booking {
     client: reqwest::Client,
     url: reqwest::Url,
+    /// Name and port, by which its replicas are found.
+    name: String,
     circuit: Breaker,
 }
 
@@ -55,13 +70,17 @@ impl Booking {
     pub fn new(url: &str) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT)
+            .timeout(ANSWER_TIMEOUT)
             .pool_max_idle_per_host(2)
             .pool_idle_timeout(Duration::from_millis(500))
             .build()?;
+        let url: reqwest::Url = url.parse()?;
+        let host = url.host_str().context("booking has no host")?;
+        let port = url.port_or_known_default().context("booking has no port")?;
         Ok(Self {
             client,
-            url: url.parse()?,
+            name: format!("{host}:{port}"),
+            url,
             circuit: Breaker::new("booking", CIRCUIT, metrics::booking_circuit()),
         })
     }
@@ -77,7 +96,8 @@ impl Booking {
         let Some(permit) = self.circuit.permit_for(&key) else {
             return Err(away());
         };
-        let url = self.at(&format!("/internal/events/{id}"));
+        let replica = self.ready(CHOICE_TIMEOUT).await;
+        let url = self.at(replica, &format!("/internal/events/{id}"));
         let answer = self.client.put(url).json(seating).send().await;
         let is_away = match &answer {
             Ok(answer) => answer.status().is_server_error(),
@@ -110,9 +130,15 @@ impl Booking {
         }
     }
 
-    fn at(&self, path: &str) -> reqwest::Url {
+    /// The address of `path` at this replica, or at any one.
+    fn at(&self, replica: Option<SocketAddr>, path: &str) -> reqwest::Url {
         let mut url = self.url.clone();
         url.set_path(path);
+        if let Some(replica) = replica {
+            // They fail where there is no host, and here is one.
+            let _ = url.set_ip_host(replica.ip());
+            let _ = url.set_port(Some(replica.port()));
+        }
         url
     }
 
@@ -121,15 +147,36 @@ impl Booking {
         let booking = self.clone();
         self.circuit.watch(move || {
             let booking = booking.clone();
-            async move { booking.is_ready().await }
+            async move { booking.ready(PROBE_TIMEOUT).await.is_some() }
         });
     }
 
-    /// Whether booking says that it is ready.
-    async fn is_ready(&self) -> bool {
-        let asked = self.client.get(self.at("/readyz")).timeout(PROBE_TIMEOUT);
-        let answer = asked.send().await;
-        answer.is_ok_and(|answer| answer.status().is_success())
+    /// A replica that says `within` this time that it is ready.
+    async fn ready(&self, within: Duration) -> Option<SocketAddr> {
+        let ready = async {
+            let replicas = lookup_host(&self.name).await.ok()?;
+            self.first_ready(replicas).await
+        };
+        timeout(within, ready).await.ok()?
+    }
+
+    /// The first of these replicas that says that it is ready. All are asked at once.
+    async fn first_ready(&self, replicas: impl Iterator<Item = SocketAddr>) -> Option<SocketAddr> {
+        let mut asked = JoinSet::new();
+        for replica in replicas {
+            let asking = self.client.get(self.at(Some(replica), "/readyz")).send();
+            asked.spawn(async move {
+                let answer = asking.await;
+                let is_ready = answer.is_ok_and(|answer| answer.status().is_success());
+                is_ready.then_some(replica)
+            });
+        }
+        while let Some(answer) = asked.join_next().await {
+            if let Ok(Some(replica)) = answer {
+                return Some(replica);
+            }
+        }
+        None
     }
 }
 
@@ -238,5 +285,19 @@ mod tests {
         let bound = Duration::from_secs(10);
         tokio::time::timeout(bound, back).await.unwrap();
         assert_eq!(moody.puts.load(Ordering::SeqCst), CIRCUIT.failures + 1);
+    }
+
+    #[tokio::test]
+    async fn a_replica_that_hangs_is_not_chosen() {
+        let (_, booking) = moody(StatusCode::OK).await;
+        let well = booking.ready(PROBE_TIMEOUT).await.unwrap();
+        // The kernel takes connections to it, and nobody reads them.
+        let hanging = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hangs = hanging.local_addr().unwrap();
+        for replicas in [[hangs, well], [well, hangs]] {
+            let chosen = booking.first_ready(replicas.into_iter());
+            let chosen = timeout(PROBE_TIMEOUT, chosen).await.unwrap();
+            assert_eq!(chosen, Some(well));
+        }
     }
 }

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use chrono::Utc;
 use futures_util::future::{join_all, try_join_all};
 use tests::client::booking::Wanted;
+use tests::client::catalog::NewEvent;
 use tests::client::{Budget, Client, Failure, OrderState};
 use tests::crowd::visit::cards;
 use tests::faults::Container;
@@ -47,6 +48,11 @@ const SLOWEST_REFUSAL: Duration = Duration::from_millis(500);
 
 /// How long after a part that stands alone woke all has to be well.
 const AWAKE_BOUND: Duration = Duration::from_secs(10);
+
+/// Events put on sale one after another, more than failures open the circuit in front of `booking`,
+/// and how long each may take, made and published.
+const OPENED: usize = 8;
+const OPEN_BOUND: Duration = Duration::from_secs(2);
 
 /// Reads of each service that has replicas.
 const READS: [&str; 3] = ["catalog", "identity", "booking"];
@@ -359,4 +365,29 @@ async fn swept(hall: &Hall, bound: Duration) -> anyhow::Result<()> {
         Ok((!left).then_some(()))
     })
     .await
+}
+
+/// The catalogue asks `booking` for the seats, and Nginx does not stand in between: it has to find
+/// the replica that answers by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn events_go_on_sale_beside_a_paused_replica_of_booking() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(4, 1).await?;
+    let once = hall.organiser.client.clone().with_budget(Budget::ONCE);
+    let replica = stack.project.one("booking").await?;
+    replica
+        .paused(async || {
+            for number in 0..OPENED {
+                let began = Instant::now();
+                let event = NewEvent::with_seats(format!("Beside a pause, {number}"), 4);
+                once.open_event(&event).await?;
+                let took = began.elapsed();
+                println!("event {number} was on sale after {took:?}");
+                ensure!(took < OPEN_BOUND, "{took:?}");
+            }
+            Ok(())
+        })
+        .await?;
+    hall.every_promise_held().await
 }
