@@ -24,16 +24,14 @@ use uuid::Uuid;
 use crate::metrics;
 
 /// How long it may take to find a replica that is ready. Where it takes longer any one is asked.
-const CHOICE_TIMEOUT: Duration = Duration::from_millis(100);
+pub const CHOICE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// How long booking may take to be reached.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// How long it may take to answer: a little longer than it allows itself.
-const ANSWER_TIMEOUT: Duration = PUT_TIMEOUT.saturating_add(Duration::from_millis(50));
-
-/// Both together. With the changes of the document it is less than publishing may take.
-pub const TIMEOUT: Duration = CHOICE_TIMEOUT.saturating_add(ANSWER_TIMEOUT);
+/// How long it may take to answer: a little longer than it allows itself. With the choice and the
+/// changes of the document it is less than publishing may take.
+pub const ANSWER_TIMEOUT: Duration = PUT_TIMEOUT.saturating_add(Duration::from_millis(50));
 
 /// How long it may take to say that it is ready after it was not.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);

@@ -112,7 +112,9 @@ async fn only_who_may_says_lines_that_are_json_already() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn nothing_is_said_as_plain_text_of_a_program_that_a_signal_ended() -> anyhow::Result<()> {
-    let output = logging(&["part", "sh", "-c", "kill -s TERM $$"]).output().await?;
+    let output = logging(&["part", "sh", "-c", "kill -s TERM $$"])
+        .output()
+        .await?;
     ensure!(output.status.code() == Some(143), "{output:?}");
     ensure!(output.stderr.is_empty(), "{output:?}");
     Ok(())

@@ -123,13 +123,15 @@ mod tests {
     use service::http::REQUEST_TIMEOUT;
 
     use super::*;
+    use crate::booking::{ANSWER_TIMEOUT, CHOICE_TIMEOUT};
     use crate::table::OPERATION_TIMEOUT;
     use crate::trial::{self, As, Trial};
 
     #[test]
     fn its_steps_take_less_than_the_request_may() {
         assert!(cache::OPERATION_TIMEOUT + OPERATION_TIMEOUT < CHANGE_TIMEOUT);
-        let steps = OPERATION_TIMEOUT + 2 * CHANGE_TIMEOUT + crate::booking::TIMEOUT;
+        let seats = CHOICE_TIMEOUT + ANSWER_TIMEOUT;
+        let steps = OPERATION_TIMEOUT + 2 * CHANGE_TIMEOUT + seats;
         assert!(steps < REQUEST_TIMEOUT, "{steps:?}");
     }
 
