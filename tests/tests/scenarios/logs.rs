@@ -106,7 +106,10 @@ async fn only_who_may_says_lines_that_are_json_already() -> anyhow::Result<()> {
     let wrapped = said(&["part", "echo", line]).await?;
     ensure!(wrapped["service.name"] == "part", "{wrapped}");
     let as_it_is = said(&["--json", "part", "echo", line]).await?;
-    ensure!(as_it_is == serde_json::from_str::<Value>(line)?, "{as_it_is}");
+    ensure!(
+        as_it_is == serde_json::from_str::<Value>(line)?,
+        "{as_it_is}"
+    );
     Ok(())
 }
 
