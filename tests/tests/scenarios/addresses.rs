@@ -7,6 +7,7 @@ use futures_util::future::try_join_all;
 use tests::client::{Budget, Client, Failure};
 use uuid::Uuid;
 
+use crate::hall::{READS, read_each};
 use crate::stack::Stack;
 
 /// Customers who read.
@@ -20,14 +21,12 @@ const ROUNDS: u32 = 2;
 /// way to the replica.
 const READING: Duration = Duration::from_secs(3);
 
-/// Reads what each of the services has, each thing once.
+/// Reads of all services, again and again; each request is sent once.
 async fn reads(once: &Client, event_id: Uuid, until: Instant) -> Result<u32, Failure> {
     let mut asked = 0;
     while Instant::now() < until {
-        once.event(event_id).await?;
-        once.me().await?;
-        once.availability(event_id).await?;
-        asked += 3;
+        read_each(once, event_id).await?;
+        asked += READS;
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     Ok(asked)

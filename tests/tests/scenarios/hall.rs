@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tests::checkers::{Ending, PROMISES, Verdict, Witnesses};
 use tests::client::booking::Wanted;
 use tests::client::internal::{Audit, AuditOrder, AuditOutbox};
-use tests::client::{Budget, Client, Order, OrderState};
+use tests::client::{Budget, Client, Failure, Order, OrderState};
 use tests::crowd::Organiser;
 use tests::crowd::visit::cards;
 use tests::history::History;
@@ -190,6 +190,17 @@ impl Hall {
         ensure!(broken.is_empty(), "broken promises:{broken}");
         Ok(())
     }
+}
+
+/// How many requests [`read_each`] makes.
+pub const READS: u32 = 3;
+
+/// Reads of each service once what it has: an event, the account's own page, what is free.
+pub async fn read_each(client: &Client, event_id: Uuid) -> Result<(), Failure> {
+    client.event(event_id).await?;
+    client.me().await?;
+    client.availability(event_id).await?;
+    Ok(())
 }
 
 /// Whether a row is neither delivered nor dead.

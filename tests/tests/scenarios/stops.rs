@@ -14,6 +14,7 @@ use tests::faults::Container;
 use uuid::Uuid;
 
 use crate::guest::Guest;
+use crate::hall::{READS, read_each};
 use crate::stack::{Hall, Stack, eventually, refused_with};
 
 /// How long the engine waits for all but the nodes of Postgres.
@@ -89,16 +90,12 @@ impl Person {
     async fn visit(&self, event_id: Uuid, asked: &mut u32) -> anyhow::Result<()> {
         match self {
             Self::Reads(once) => {
-                *asked += 3;
-                once.event(event_id).await?;
-                once.me().await?;
-                once.availability(event_id).await?;
+                *asked += READS;
+                read_each(once, event_id).await?;
             }
             Self::Looks(once) => {
-                *asked += 6;
-                once.event(event_id).await?;
-                once.me().await?;
-                once.availability(event_id).await?;
+                *asked += READS + 3;
+                read_each(once, event_id).await?;
                 let hold = once.hold(event_id, &Wanted::Best(1)).await?;
                 once.read_hold(hold.id).await?;
                 once.release(hold.id).await?;

@@ -10,6 +10,7 @@ use tests::crowd::visit::cards;
 use tests::faults::{Container, Target};
 use uuid::Uuid;
 
+use crate::hall::{READS, read_each};
 use crate::leader::etcd_leader;
 use crate::patroni;
 use crate::stack::{Stack, eventually, unavailable};
@@ -169,20 +170,12 @@ async fn a_killed_replica_costs_two_seconds_at_most_and_no_read() -> anyhow::Res
         let mut reads = 0_u32;
         while began.elapsed() < Duration::from_secs(4) {
             let asked = began.elapsed();
-            let round = async {
-                once.event(hall.event_id).await?;
-                once.me().await?;
-                once.availability(hall.event_id).await?;
-                Ok::<_, Failure>(())
-            };
-            reads += 3;
-            if let Err(failure) = round.await {
+            reads += READS;
+            if let Err(failure) = read_each(&once, hall.event_id).await {
                 println!("{service} is dead for {asked:?}: {failure}");
                 last_failure = Some(asked);
                 // One retry repairs it.
-                once.event(hall.event_id).await?;
-                once.me().await?;
-                once.availability(hall.event_id).await?;
+                read_each(&once, hall.event_id).await?;
             }
         }
         println!(
