@@ -15,8 +15,7 @@ use tests::crowd::visit::cards;
 use uuid::Uuid;
 
 use crate::system::{System, buy, signed};
-use crate::workshop::{self, Programs};
-use crate::{Seen, caught_within};
+use crate::{Seen, caught_on_a_system, workshop};
 
 /// Within how many runs it is caught: the driver leaves nothing to chance.
 const WITHIN: usize = 1;
@@ -35,18 +34,11 @@ async fn without_deduplication_the_checker_of_money_finds_a_customer_who_was_cha
     let changed = ["booking", "worker", "bank"];
     let without = workshop::patched("deduplication", &changed).await?;
     let says = ["charged more than once", "refunded more than once"];
-    caught_within(WITHIN, &says, [with, &without], drive).await
+    caught_on_a_system(WITHIN, &says, [with, &without], cards::FINE, drive).await
 }
 
 /// One purchase that is cancelled, and the message of each step comes several times more.
-async fn drive(programs: &Programs) -> anyhow::Result<Seen> {
-    let mut system = System::start(programs, cards::FINE).await?;
-    let seen = happens_in(&mut system).await;
-    system.end().await?;
-    seen
-}
-
-async fn happens_in(system: &mut System) -> anyhow::Result<Seen> {
+async fn drive(system: &mut System) -> anyhow::Result<Seen> {
     system.with_workers(1, SETTLEMENT_PERIOD).await?;
     let client = system.customer()?;
     let order = buy(&client, system.event_id, &Wanted::Best(2), cards::FINE).await?;

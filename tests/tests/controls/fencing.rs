@@ -10,8 +10,7 @@ use tests::crowd::visit::cards;
 
 use crate::process::Process;
 use crate::system::{System, buy};
-use crate::workshop::{self, Programs};
-use crate::{Seen, caught_within};
+use crate::{Seen, caught_on_a_system, workshop};
 
 /// Within how many runs it is caught: the driver leaves nothing to chance.
 const WITHIN: usize = 1;
@@ -26,7 +25,7 @@ async fn without_fencing_the_checker_of_terms_finds_the_late_write_of_a_paused_l
     let with = workshop::as_it_is().await?;
     let without = workshop::patched("fencing", &["booking", "worker"]).await?;
     let says = ["a settlement paid after its leader's term"];
-    caught_within(WITHIN, &says, [with, &without], drive).await
+    caught_on_a_system(WITHIN, &says, [with, &without], cards::VERY_SLOW, drive).await
 }
 
 /// What became of what the leader wrote that woke up late.
@@ -37,14 +36,7 @@ enum Late {
 }
 
 /// A leader that is paused in a payout past its lease, and woken when the next one has paid.
-async fn drive(programs: &Programs) -> anyhow::Result<Seen> {
-    let mut system = System::start(programs, cards::VERY_SLOW).await?;
-    let seen = happens_in(&mut system).await;
-    system.end().await?;
-    seen
-}
-
-async fn happens_in(system: &mut System) -> anyhow::Result<Seen> {
+async fn drive(system: &mut System) -> anyhow::Result<Seen> {
     system.with_workers(2, SETTLEMENT_PERIOD).await?;
     let client = system.customer()?;
     buy(&client, system.event_id, &Wanted::Best(1), cards::FINE).await?;

@@ -11,8 +11,7 @@ use tests::client::internal::Audit;
 use tests::crowd::visit::cards;
 
 use crate::system::{System, buy, signed};
-use crate::workshop::{self, Programs};
-use crate::{Seen, caught_within};
+use crate::{Seen, caught_on_a_system, workshop};
 
 /// Within how many runs it is caught: one is enough unless a worker takes longer to begin with a
 /// refund than the bank takes for a charge.
@@ -34,18 +33,11 @@ async fn without_the_fifo_group_the_checker_of_order_finds_a_refund_before_its_c
     let with = workshop::as_it_is().await?;
     let without = workshop::patched("fifo-group", &["worker"]).await?;
     let says = ["took effect out of order"];
-    caught_within(WITHIN, &says, [with, &without], drive).await
+    caught_on_a_system(WITHIN, &says, [with, &without], cards::FINE, drive).await
 }
 
 /// Orders with slow cards that are cancelled while the bank is at them: a charge and a refund each.
-async fn drive(programs: &Programs) -> anyhow::Result<Seen> {
-    let mut system = System::start(programs, cards::FINE).await?;
-    let seen = happens_in(&mut system).await;
-    system.end().await?;
-    seen
-}
-
-async fn happens_in(system: &mut System) -> anyhow::Result<Seen> {
+async fn drive(system: &mut System) -> anyhow::Result<Seen> {
     system.with_workers(1, SETTLEMENT_PERIOD).await?;
     for _ in 0..CUSTOMERS {
         let client = system.customer()?;

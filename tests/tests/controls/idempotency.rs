@@ -7,8 +7,7 @@ use tests::client::{Ask, Client, Hold};
 use tests::crowd::visit::cards;
 
 use crate::system::{System, signed};
-use crate::workshop::{self, Programs};
-use crate::{Seen, caught_within};
+use crate::{Seen, caught_on_a_system, workshop};
 
 /// Within how many runs it is caught: the driver leaves nothing to chance.
 const WITHIN: usize = 1;
@@ -29,18 +28,11 @@ async fn without_looking_keys_up_the_checker_of_keys_finds_a_second_effect() -> 
         // told before that it was made.
         "was refused after it had been acknowledged",
     ];
-    caught_within(WITHIN, &says, [with, &without], drive).await
+    caught_on_a_system(WITHIN, &says, [with, &without], cards::FINE, drive).await
 }
 
 /// What is asked for once more with the same key, also at the same moment, and with another body.
-async fn drive(programs: &Programs) -> anyhow::Result<Seen> {
-    let system = System::start(programs, cards::FINE).await?;
-    let seen = happens_in(&system).await;
-    system.end().await?;
-    seen
-}
-
-async fn happens_in(system: &System) -> anyhow::Result<Seen> {
+async fn drive(system: &mut System) -> anyhow::Result<Seen> {
     let client = system.customer()?;
     let hold = |key: &str, seats| {
         let wanted = Wanted::Best(seats);

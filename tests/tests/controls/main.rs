@@ -29,6 +29,9 @@ mod workshop;
 use anyhow::{Context, bail, ensure};
 use tests::checkers::Verdict;
 
+use crate::system::System;
+use crate::workshop::Programs;
+
 /// What came of a run.
 struct Seen {
     /// What the checker of the promise says.
@@ -63,6 +66,24 @@ async fn caught_within<G>(
         }
     }
     bail!("not caught within {runs} runs: the checker does not say all of {says:?}, but: {last}")
+}
+
+/// The same where what is driven is a small system of these programs, with an event whose organiser
+/// is paid on `payout_account`. The system is ended with the run, whatever came of that.
+async fn caught_on_a_system(
+    runs: usize,
+    says: &[&str],
+    programs: [&Programs; 2],
+    payout_account: &str,
+    drive: impl AsyncFn(&mut System) -> anyhow::Result<Seen>,
+) -> anyhow::Result<()> {
+    caught_within(runs, says, programs, async |programs: &Programs| {
+        let mut system = System::start(programs, payout_account).await?;
+        let seen = drive(&mut system).await;
+        system.end().await?;
+        seen
+    })
+    .await
 }
 
 /// Whether the promise is broken in each of these ways.

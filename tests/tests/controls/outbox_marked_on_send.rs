@@ -10,8 +10,7 @@ use tests::client::internal::Audit;
 use tests::crowd::visit::cards;
 
 use crate::system::{System, buy};
-use crate::workshop::{self, Programs};
-use crate::{Seen, caught_within};
+use crate::{Seen, caught_on_a_system, workshop};
 
 /// Within how many runs it is caught: the driver leaves nothing to chance.
 const WITHIN: usize = 1;
@@ -31,18 +30,12 @@ async fn with_rows_marked_on_send_the_checker_of_final_states_finds_the_orders_o
 -> anyhow::Result<()> {
     let with = workshop::as_it_is().await?;
     let without = workshop::patched("outbox-marked-on-send", &["worker"]).await?;
-    caught_within(WITHIN, &["is not final"], [with, &without], drive).await
+    let says = ["is not final"];
+    caught_on_a_system(WITHIN, &says, [with, &without], cards::FINE, drive).await
 }
 
 /// Orders whose messages wait on a queue that is lost.
-async fn drive(programs: &Programs) -> anyhow::Result<Seen> {
-    let mut system = System::start(programs, cards::FINE).await?;
-    let seen = happens_in(&mut system).await;
-    system.end().await?;
-    seen
-}
-
-async fn happens_in(system: &mut System) -> anyhow::Result<Seen> {
+async fn drive(system: &mut System) -> anyhow::Result<Seen> {
     system.with_workers(1, SETTLEMENT_PERIOD).await?;
     order(system, 1).await?;
     // As long as no message is lost nothing is missing, whenever rows are marked.

@@ -6,8 +6,7 @@ use tests::client::booking::Wanted;
 use tests::crowd::visit::cards;
 
 use crate::system::{System, buy};
-use crate::workshop::{self, Programs};
-use crate::{Seen, caught_within};
+use crate::{Seen, caught_on_a_system, workshop};
 
 /// Within how many runs it is caught: two customers must look at a seat in the same moment.
 const WITHIN: usize = 3;
@@ -25,18 +24,12 @@ async fn without_the_seat_lock_the_checker_of_seats_finds_a_seat_that_was_sold_t
     let with = workshop::as_it_is().await?;
     let without = workshop::patched("seat-lock", &["booking"]).await?;
     // Found in what there is in the end, and in what customers were answered alone.
-    caught_within(WITHIN, &["owners", "at once"], [with, &without], drive).await
+    let says = ["owners", "at once"];
+    caught_on_a_system(WITHIN, &says, [with, &without], cards::FINE, drive).await
 }
 
 /// Customers who all hold and order the same seats at the same moment.
-async fn drive(programs: &Programs) -> anyhow::Result<Seen> {
-    let system = System::start(programs, cards::FINE).await?;
-    let seen = happens_in(&system).await;
-    system.end().await?;
-    seen
-}
-
-async fn happens_in(system: &System) -> anyhow::Result<Seen> {
+async fn drive(system: &mut System) -> anyhow::Result<Seen> {
     let mut orders = Vec::new();
     for round in 0..ROUNDS {
         let name = |number| SeatName {
