@@ -265,3 +265,37 @@ fn is_definite(status: StatusCode) -> bool {
                 | StatusCode::TOO_MANY_REQUESTS
         )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::sync::Arc;
+
+    use sqlx::PgPool;
+    use tokio::task::JoinHandle;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::bank::Bank;
+    use crate::tasks::status::Statuses;
+
+    #[tokio::test]
+    async fn a_payout_whose_try_panicked_is_no_longer_under_way() {
+        // Nothing is asked of either.
+        let pool = PgPool::connect_lazy("postgres://nobody@127.0.0.1:1/nothing").unwrap();
+        let bank = Bank::new("http://127.0.0.1:1", "no key", CancellationToken::new()).unwrap();
+        let period = Duration::from_secs(60);
+        let settle = Settle::new(pool, Arc::new(bank), Statuses::default(), period);
+
+        let other = UnderWay::begin(&settle, Uuid::now_v7());
+        let under_way = UnderWay::begin(&settle, Uuid::now_v7());
+        let both = HashSet::from([other.id, under_way.id]);
+        assert_eq!(settle.memory().under_way, both);
+        let tried: JoinHandle<()> = tokio::spawn(async move {
+            let _under_way = under_way;
+            panic!("the try panics");
+        });
+        assert!(tried.await.unwrap_err().is_panic());
+        assert_eq!(settle.memory().under_way, HashSet::from([other.id]));
+    }
+}
