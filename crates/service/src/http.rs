@@ -128,15 +128,20 @@ pub(crate) async fn serve(
     Ok(())
 }
 
-/// The internal routes once the process has made them; until then it is alive and not ready.
+/// The internal routes once the process has made them; until then it is alive and not ready. All
+/// else is answered with 502 and not with 503: so Nginx asks another replica for its session check
+/// (`deploy/nginx/conf/session-check.conf`).
 fn once_ready(ready: Arc<OnceLock<Router>>) -> Router {
     Router::new().fallback(move |request: Request| {
         let ready = ready.clone();
         async move {
             match ready.get() {
                 Some(routes) => routes.clone().oneshot(request).await.into_response(),
-                None if request.uri().path() == "/livez" => "alive\n".into_response(),
-                None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+                None => match request.uri().path() {
+                    "/livez" => "alive\n".into_response(),
+                    "/readyz" => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+                    _ => (StatusCode::BAD_GATEWAY, "starting\n").into_response(),
+                },
             }
         }
     })
@@ -290,6 +295,28 @@ mod tests {
         let next = door.clone().oneshot(request(Method::GET)).await.unwrap();
         assert_eq!(next.status(), 200);
         assert_eq!(inside.load(Ordering::SeqCst), CONCURRENCY_LIMIT + 1);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_starts_is_alive_and_not_ready_and_leaves_the_rest_to_others() {
+        let ready = Arc::new(OnceLock::new());
+        let door = once_ready(ready.clone());
+        let ask = async |path: &str| {
+            let request = Request::builder().uri(path);
+            let request = request.body(Content::empty()).unwrap();
+            door.clone().oneshot(request).await.unwrap().status()
+        };
+        for (path, status) in [
+            ("/livez", 200),
+            ("/readyz", 503),
+            ("/internal/session", 502),
+        ] {
+            assert_eq!(ask(path).await, status, "{path}");
+        }
+        let session = any(async || StatusCode::NO_CONTENT);
+        let routes = Router::new().route("/internal/session", session);
+        ready.set(routes).unwrap();
+        assert_eq!(ask("/internal/session").await, 204);
     }
 
     /// How long Nginx waits for an answer, by one of its files.
