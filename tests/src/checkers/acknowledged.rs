@@ -29,6 +29,7 @@ pub fn check(history: &[Record], ending: &Ending) -> Vec<Violation> {
     };
     let mut violations = Vec::new();
     for record in history.iter().filter(|record| record.is_acknowledged()) {
+        violations.extend(unreadable(record));
         violations.extend(match record.operation {
             Operation::ReadAccount => account(record, ending),
             Operation::PublishEvent => event(record, ending),
@@ -60,6 +61,21 @@ impl There<'_> {
         let acknowledged: BTreeSet<_> = acknowledged.iter().map(|seat| &seat.name).collect();
         there.len() == ids.len() && there == acknowledged
     }
+}
+
+/// An acknowledgement that does not say of what: nobody could tell whether it is there.
+fn unreadable(record: &Record) -> Option<Violation> {
+    let is_readable = match record.operation {
+        Operation::PlaceHold => record.acknowledged::<Hold>().is_some(),
+        Operation::PlaceOrder | Operation::GiveCard => record.acknowledged::<Order>().is_some(),
+        Operation::Scan => record.acknowledged::<Admission>().is_some(),
+        _ => true,
+    };
+    if is_readable {
+        return None;
+    }
+    let what = "an acknowledgement does not say of what";
+    Some(Violation::new(what).shown_by(record))
 }
 
 fn account(record: &Record, ending: &Ending) -> Option<Violation> {
@@ -207,6 +223,16 @@ mod tests {
     fn a_lost_order_is_found() {
         let mut sample = Sample::good();
         sample.audit().orders.pop();
+        assert!(!check(&sample.history, &sample.ending).is_empty());
+    }
+
+    #[test]
+    fn an_acknowledgement_that_cannot_be_read_is_found() {
+        let mut sample = Sample::good();
+        let again = sample.repeat(Operation::PlaceOrder);
+        if let crate::history::Outcome::Answered { body, .. } = &mut again.outcome {
+            *body = serde_json::Value::Null;
+        }
         assert!(!check(&sample.history, &sample.ending).is_empty());
     }
 
