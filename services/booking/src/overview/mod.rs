@@ -7,6 +7,10 @@
 //! says how old it is. What is not found on a standby is looked for on the primary, so an event is
 //! there for everybody as soon as its organiser was told so.
 //!
+//! Only some of these reads are made on the primary at once, whatever sends them there. When more
+//! people look than the standbys have connections for, the others are refused, and those who buy
+//! notice nothing.
+//!
 //! Whoever hangs is left in time to ask the others: standbys, primary and standbys again take less
 //! than a read may, in all.
 //!
@@ -28,7 +32,8 @@ use problem::Problem;
 use service::database;
 use sqlx::pool::PoolConnection;
 use sqlx::{PgConnection, PgPool, Postgres};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
 
 use crate::metrics;
 
@@ -47,6 +52,8 @@ const PRIMARY_TIMEOUT: Duration = Duration::from_millis(700);
 const AWAY_FOR: Duration = Duration::from_secs(1);
 /// Most connections to standbys.
 const MOST: u32 = 5;
+/// Most of these reads on the primary at once: the most of its connections are for those who buy.
+const MOST_ON_PRIMARY: usize = 3;
 /// Most standbys that one read is tried on.
 const TRIES: u32 = 3;
 
@@ -74,6 +81,7 @@ impl<T> Seen<T> {
 pub(crate) struct Overview {
     primary: PgPool,
     standbys: PgPool,
+    places_on_primary: Semaphore,
     primary_away: Away,
     standbys_away: Away,
 }
@@ -93,6 +101,7 @@ impl Overview {
         Self {
             primary,
             standbys,
+            places_on_primary: Semaphore::new(MOST_ON_PRIMARY),
             primary_away: Away::default(),
             standbys_away: Away::default(),
         }
@@ -106,32 +115,45 @@ impl Overview {
     where
         R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
     {
-        let oldest = if self.primary_away.is_so() {
-            OUTAGE
-        } else {
-            FRESH
-        };
-        if let Some(seen) = self.on_standby(&read, oldest).await {
+        if let Some(seen) = self.on_standby(&read, self.oldest()).await {
             return Ok(seen);
         }
-        let refused = match self.on_primary(&read).await {
-            Ok(found) => {
-                metrics::overview("primary");
-                let age = Duration::ZERO;
-                return Ok(Seen { found, age });
-            }
-            Err(refused) => refused,
+        let until = Instant::now() + PRIMARY_TIMEOUT;
+        let refused = match timeout_at(until, self.places_on_primary.acquire()).await {
+            Ok(_place) => match self.on_primary(&read, until).await {
+                Ok(found) => {
+                    metrics::overview("primary");
+                    let age = Duration::ZERO;
+                    return Ok(Seen { found, age });
+                }
+                Err(refused) => {
+                    if refused.status() == StatusCode::SERVICE_UNAVAILABLE {
+                        self.primary_away.mark();
+                    }
+                    refused
+                }
+            },
+            // It was not asked, so nothing is known of it.
+            Err(_) => Problem::unavailable("the seat overview"),
         };
-        if refused.status() == StatusCode::SERVICE_UNAVAILABLE {
-            self.primary_away.mark();
-            if let Some(seen) = self.on_standby(&read, OUTAGE).await {
-                return Ok(seen);
-            }
+        if refused.status() == StatusCode::SERVICE_UNAVAILABLE
+            && let Some(seen) = self.on_standby(&read, self.oldest()).await
+        {
+            return Ok(seen);
         }
         Err(refused)
     }
 
-    async fn on_primary<T, R>(&self, read: &R) -> Result<Option<T>, Problem>
+    /// The oldest that may be shown now.
+    fn oldest(&self) -> Duration {
+        if self.primary_away.is_so() {
+            OUTAGE
+        } else {
+            FRESH
+        }
+    }
+
+    async fn on_primary<T, R>(&self, read: &R, until: Instant) -> Result<Option<T>, Problem>
     where
         R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
     {
@@ -139,7 +161,7 @@ impl Overview {
             let mut connection = self.primary.acquire().await?;
             read(&mut connection).await
         };
-        Ok(timeout(PRIMARY_TIMEOUT, reading)
+        Ok(timeout_at(until, reading)
             .await
             .map_err(|_| Problem::unavailable("the database"))??)
     }

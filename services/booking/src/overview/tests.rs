@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use futures_util::future::join_all;
 use service::http::READ_TIMEOUT;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -114,6 +115,42 @@ async fn without_a_primary_old_is_better_than_nothing_up_to_a_bound(pool: PgPool
     last_beat(&pool, 31.0).await;
     let refused = away.read(something).await.unwrap_err();
     assert_eq!(refused.status(), 503);
+}
+
+/// Where nobody limits it, each connection of the pool is taken by a read.
+#[sqlx::test(migrations = "./migrations")]
+async fn those_who_look_leave_the_primary_to_those_who_buy(pool: PgPool) {
+    let overview = overview(&pool, true, false).await;
+    let counts = Arc::new((AtomicU32::new(0), AtomicU32::new(0)));
+    let look = || {
+        overview.read(|connection| {
+            let counts = counts.clone();
+            Box::pin(async move {
+                let (now, most) = &*counts;
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                let slept = sqlx::query("SELECT pg_sleep(0.1)").execute(connection);
+                let slept = slept.await.map(|_| Some(true));
+                now.fetch_sub(1, Ordering::SeqCst);
+                slept
+            })
+        })
+    };
+    let limit = u32::try_from(MOST_ON_PRIMARY).unwrap();
+    assert!(pool.options().get_max_connections() > limit);
+    let seen = join_all((0..3 * limit).map(|_| look())).await;
+    assert!(seen.iter().any(Result::is_ok));
+    assert!(counts.1.load(Ordering::SeqCst) <= limit, "{counts:?}");
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn who_gets_no_place_on_the_primary_does_not_take_it_for_away(pool: PgPool) {
+    let overview = overview(&pool, true, false).await;
+    let all = overview.places_on_primary.acquire_many(3).await;
+    let refused = overview.read(something).await.unwrap_err();
+    assert_eq!(refused.status(), 503);
+    assert!(!overview.primary_away.is_so());
+    drop(all);
+    assert!(overview.read(something).await.is_ok());
 }
 
 #[test]
