@@ -115,21 +115,25 @@ pub struct Dead {
     pub dead_at: DateTime<Utc>,
 }
 
-/// The dead rows, oldest first, at most `limit`.
+/// The dead rows, oldest first, at most `limit`; where one is `chosen`, by its own id or that of
+/// its group, only those.
 ///
 /// # Errors
 /// The database refused or was away.
 pub async fn list(
     database: impl PgExecutor<'_>,
     destination: Option<Destination>,
+    chosen: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Dead>, sqlx::Error> {
     let rows = sqlx::query!(
         r#"SELECT id, destination, group_id, sequence, kind, sends, created_at, dead_at AS "dead_at!"
         FROM outbox
         WHERE delivered_at IS NULL AND dead_at IS NOT NULL AND destination = coalesce($1, destination)
-        ORDER BY id LIMIT $2"#,
+            AND ($2::uuid IS NULL OR $2 IN (id, group_id))
+        ORDER BY id LIMIT $3"#,
         destination.map(Destination::as_str),
+        chosen,
         limit,
     )
     .fetch_all(database)

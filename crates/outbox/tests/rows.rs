@@ -235,11 +235,15 @@ async fn a_dead_row_blocks_its_group_and_redrive_clears_all_of_it(pool: PgPool) 
     assert_eq!(deliver(&pool, second).await, Err(Stale::NotLowest));
     assert!(dead::any_follower(&pool, TO).await.unwrap());
     assert_eq!(dead::mark_followers(&mut connection, TO).await.unwrap(), 1);
-    let rows = dead::list(&pool, Some(TO), 10).await.unwrap();
+    let rows = dead::list(&pool, Some(TO), None, 10).await.unwrap();
     assert_eq!(
         rows.iter().map(|row| row.id).collect::<Vec<_>>(),
         [first, second]
     );
+    for (chosen, found) in [(second, 1), (group, 2), (third, 0)] {
+        let rows = dead::list(&pool, Some(TO), Some(chosen), 10).await;
+        assert_eq!(rows.unwrap().len(), found);
+    }
     let counts = backlog::read(&pool, TO).await.unwrap();
     assert_eq!((counts.undelivered, counts.dead), (1, 2));
 
@@ -248,7 +252,7 @@ async fn a_dead_row_blocks_its_group_and_redrive_clears_all_of_it(pool: PgPool) 
         2,
         "any row of the group will do"
     );
-    assert!(dead::list(&pool, None, 10).await.unwrap().is_empty());
+    assert!(dead::list(&pool, None, None, 10).await.unwrap().is_empty());
     assert_eq!(
         dead::mark(&mut connection, first, 1).await.unwrap(),
         Letter::History

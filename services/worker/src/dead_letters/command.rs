@@ -21,8 +21,8 @@ use uuid::Uuid;
 use super::LIMIT;
 use super::strays::Strays;
 
-/// Most rows listed.
-const MOST: i64 = 1000;
+/// Most rows that are read at once.
+const MOST: u16 = 1000;
 
 /// Lists, shows and redrives dead letters.
 #[derive(Debug, Parser)]
@@ -112,7 +112,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
                 .into_iter()
                 .filter(|one| destination.is_none_or(|d| d == *one))
             {
-                for row in dead::list(&mut database, Some(one), MOST).await? {
+                for row in dead::list(&mut database, Some(one), None, MOST.into()).await? {
                     text.push_str(&line(&row));
                 }
                 match strays(one).list(None).await {
@@ -131,7 +131,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
             })
         }
         Action::Show { destination, id } => {
-            let rows = rows(&mut database, destination, Some(id)).await?;
+            let rows = dead::list(&mut database, Some(destination), Some(id), MOST.into()).await?;
             if !rows.is_empty() {
                 return Ok(rows.iter().map(|row| format!("{row:#?}\n")).collect());
             }
@@ -143,10 +143,7 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
         Action::Redrive {
             destination, id, ..
         } => {
-            let mut redriven = 0;
-            for row in rows(&mut database, destination, id).await? {
-                redriven += dead::redrive(&mut database, row.id).await?;
-            }
+            let redriven = redrive(&mut database, destination, id).await?;
             // An id of a row or of an order is none of a message.
             let moved = if id.is_some() && redriven > 0 {
                 0
@@ -181,15 +178,23 @@ async fn connect(settings: &DatabaseSettings) -> anyhow::Result<PgConnection> {
         .context("the database does not answer")
 }
 
-/// The dead rows of a destination, or those of one row or order.
-async fn rows(
+/// Redrives all dead rows of a destination, or those of one row or order, however many there are.
+async fn redrive(
     database: &mut PgConnection,
     destination: Destination,
     id: Option<Uuid>,
-) -> anyhow::Result<Vec<Dead>> {
-    let mut rows = dead::list(database, Some(destination), MOST).await?;
-    rows.retain(|row| id.is_none_or(|id| row.id == id || row.group == id));
-    Ok(rows)
+) -> anyhow::Result<u64> {
+    let mut redriven = 0;
+    loop {
+        // What is redriven is dead no more, so these are others each time.
+        let rows = dead::list(&mut *database, Some(destination), id, MOST.into()).await?;
+        for row in &rows {
+            redriven += dead::redrive(&mut *database, row.id).await?;
+        }
+        if rows.len() < MOST.into() {
+            return Ok(redriven);
+        }
+    }
 }
 
 fn line(row: &Dead) -> String {
