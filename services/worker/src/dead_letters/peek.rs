@@ -10,8 +10,8 @@ use std::time::Duration;
 use messages::outbox::{Pointer, VERSION};
 use queue::{Queue, Received};
 
-/// Most letters read at once.
-const MOST: usize = 1000;
+/// So many letters are enough for one look.
+pub const MOST: usize = 1000;
 
 /// A dead letter.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ pub struct Letter {
     pub pointer: Option<Pointer>,
 }
 
-/// Receives the letters of a dead-letter queue, at most a thousand, and hides them for a while: by
-/// then they have to be put back or deleted, or they become visible by themselves.
+/// Receives the letters of a dead-letter queue, up to [`MOST`] and the rest of the last ten, and
+/// hides them for a while: by then they have to be put back or deleted, or they become visible by themselves.
 ///
 /// # Errors
 /// The queue was away.

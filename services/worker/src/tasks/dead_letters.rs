@@ -2,7 +2,9 @@
 //!
 //! The mark stops the re-sending and shows in the order; it is the truth, the letter only brings
 //! the news. Letters stay where people find them until they are history: once their row is
-//! delivered, redriven or gone they are deleted. Letters that nobody can read stay.
+//! delivered, redriven or gone they are deleted. Where there are more of them than one look holds,
+//! those whose news is known make room for those behind them: their rows stay dead, and are listed
+//! and redriven without them. Letters that nobody can read stay.
 
 use std::time::Duration;
 
@@ -89,6 +91,7 @@ impl DeadLetters {
             return Ok(());
         }
         let letters = peek::peek(queue, HIDDEN_FOR).await?;
+        let may_be_more = letters.len() >= peek::MOST;
         let read: Vec<_> = letters
             .iter()
             .filter_map(|letter| Some((letter, letter.pointer.as_ref()?)))
@@ -105,8 +108,8 @@ impl DeadLetters {
                     order.id = %pointer.group_id, outbox.row = %pointer.row_id,
                     queue.name = queue.name(), "a row is dead: redrive it once its cause is gone"
                 ),
-                Letter::Known => {}
-                Letter::History => history.push(letter.message.receipt.clone()),
+                Letter::Known if !may_be_more => {}
+                Letter::Known | Letter::History => history.push(letter.message.receipt.clone()),
             }
         }
         let kept = letters

@@ -1,14 +1,15 @@
-use messages::outbox::Destination;
+use messages::outbox::{Destination, Pointer};
 use outbox::dead::{self, Letter};
 use queue::{Counts, Queue};
 use sqlx::PgPool;
 use uuid::Uuid;
+use worker::dead_letters::peek;
 use worker::dead_letters::strays::Strays;
 use worker::fence;
 use worker::payments::Settled;
 use worker::tasks::dead_letters::DeadLetters;
 
-use crate::queues::{Queues, put};
+use crate::queues::{Queues, put, put_all};
 use crate::world::{FINE, World};
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
@@ -74,6 +75,45 @@ async fn a_queue_that_is_away_keeps_no_news_of_another_back(pool: PgPool) {
     let dead = "SELECT dead_at IS NOT NULL FROM outbox WHERE id = $1";
     assert!(world.one::<bool>(dead, letter.row_id).await);
     assert_eq!(queues.dead.counts().await.unwrap().visible, 1);
+}
+
+/// Those in front, which are known, may not hide for ever the one behind them.
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_letter_is_read_however_many_stand_before_it(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let order = world.paid_order().await;
+    let last = world.last(Destination::Tickets, order).await.unwrap();
+    let many = i64::try_from(peek::MOST + 5).unwrap();
+    let known: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        "INSERT INTO outbox (id, destination, group_id, sequence, kind, sends, dead_at)
+        SELECT gen_random_uuid(), 'tickets', gen_random_uuid(), 1, 'render_tickets', 1, now()
+        FROM generate_series(1, $1) RETURNING id, group_id",
+    )
+    .bind(many)
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    let known = known.into_iter().map(|(row_id, group_id)| Pointer {
+        row_id,
+        group_id,
+        ..last.clone()
+    });
+    let letters: Vec<_> = known.chain([last.clone()]).collect();
+    let queues = Queues::standard().await;
+    for letters in letters.chunks(10) {
+        put_all(&queues.dead, letters).await;
+    }
+    let queue = (Destination::Tickets, queues.dead.clone());
+    let dead_letters = DeadLetters::new(world.office.clone(), vec![queue]);
+    let token = fence::mint(&pool, "a").await.unwrap();
+    for _ in 0..2 {
+        dead_letters.look(token).await.unwrap();
+    }
+    let dead = "SELECT dead_at IS NOT NULL FROM outbox WHERE id = $1";
+    assert!(world.one::<bool>(dead, last.row_id).await);
+    // The rows are what a redrive goes by, however many.
+    let listed = dead::list(&pool, Some(Destination::Tickets), None, i64::MAX).await;
+    assert_eq!(listed.unwrap().len(), letters.len());
 }
 
 #[tokio::test]

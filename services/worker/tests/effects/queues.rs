@@ -1,5 +1,6 @@
 //! Queues of a test's own. `SQS_ENDPOINT` says where.
 
+use messages::outbox::Pointer;
 use queue::{Outgoing, Queue};
 use uuid::Uuid;
 
@@ -36,6 +37,18 @@ async fn made(name: String) -> Queue {
     }
     call.send().await.unwrap();
     Queue::new(client, name)
+}
+
+/// Puts pointers on a queue that has no groups, ten at most.
+pub async fn put_all(queue: &Queue, pointers: &[Pointer]) {
+    let message = |pointer: &Pointer| Outgoing {
+        id: pointer.row_id.to_string(),
+        body: serde_json::to_string(pointer).unwrap(),
+        group: None,
+        deduplication_id: None,
+    };
+    let sent = queue.send(pointers.iter().map(message).collect()).await;
+    assert!(sent.unwrap().iter().all(|one| one.result.is_ok()));
 }
 
 /// Puts a message on a queue, of one group where there are groups.
