@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::recovery::{self, Measure, Sample};
 use super::{Check, Moment, Pace, Probe};
 use crate::checkers::{Promise, Verdict};
+use crate::client::Operation;
 use crate::history::{Outcome, Record};
 
 /// Most sentences that say how a promise was broken.
@@ -124,6 +125,10 @@ impl Seen {
             seen.slowest = seen.slowest.max(record.elapsed().as_secs_f64());
             match record.outcome {
                 Outcome::Unknown { .. } => seen.no_answer += 1,
+                // What was acknowledged to the customer who asks for it.
+                Outcome::Answered { status: 404, .. } if is_own(record.operation) => {
+                    *seen.refused.entry(record.outcome_name()).or_default() += 1;
+                }
                 Outcome::Answered {
                     status: 200..300 | 404 | 409 | 410 | 422,
                     ..
@@ -169,6 +174,14 @@ impl Seen {
         parts.push(format!("slowest {:.1} s", self.slowest));
         parts.join(", ")
     }
+}
+
+/// Whether customers ask this only of an order or a hold that they were told they have.
+fn is_own(operation: Operation) -> bool {
+    matches!(
+        operation,
+        Operation::PlaceOrder | Operation::ReadOrder | Operation::CancelOrder | Operation::GiveCard
+    )
 }
 
 /// What one fault came to, as it is kept.
@@ -295,7 +308,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::client::{Answer, Ask, Operation};
+    use crate::client::{Answer, Ask};
 
     fn record(asked_at: DateTime<Utc>, outcome: Result<(u16, &str), &str>) -> Record {
         let ask = Ask::get(Operation::ReadOrder, "/x");
@@ -331,10 +344,15 @@ mod tests {
         let records = [
             record(at, Ok((500, "internal"))),
             record(at, Ok((503, "x"))),
+            record(at, Ok((404, "not-found"))),
         ];
         let mut seen = Seen::count(&records, at);
         seen.broken_off = 2;
-        let wrongs = ["1 answers were 500 internal", "2 visits were broken off"];
+        let wrongs = [
+            "1 answers were 404 not-found",
+            "1 answers were 500 internal",
+            "2 visits were broken off",
+        ];
         assert_eq!(seen.wrongs(), wrongs);
     }
 

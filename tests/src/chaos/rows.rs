@@ -303,6 +303,13 @@ pub const ROWS: &[Row] = &[
         lasts: Lasts::Seconds(3, 10),
         checks: &[
             well!(Hold within 1 s of Fault),
+            // Orders are accepted meanwhile, and wait.
+            Check {
+                probe: Probe::Order,
+                from: Moment::Restored,
+                measure: Measure::FirstThatWaited,
+                bound: |_, _| Duration::from_secs(10),
+            },
             well!(Order within 10 s of Restored),
         ],
     },
