@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use tests::client::booking::Wanted;
+use tests::client::catalog::NewEvent;
 use tests::client::{Budget, Failure, OrderState};
 use tests::crowd::visit::cards;
 use tests::faults::{Container, Target};
@@ -251,7 +252,7 @@ async fn events_are_back_ten_seconds_after_the_document_store_is_started_again()
         Duration::from_secs(20),
         "events can be made again",
         async || {
-            let event = tests::client::catalog::NewEvent::with_seats("After the kill", 10);
+            let event = NewEvent::with_seats("After the kill", 10);
             Ok(client.open_event(&event).await.ok())
         },
     )
@@ -259,5 +260,36 @@ async fn events_are_back_ten_seconds_after_the_document_store_is_started_again()
     let back = began.elapsed();
     println!("dynamodb was started again: an event was made after {back:?}");
     ensure!(back <= Duration::from_secs(10), "{back:?}");
+    hall.every_promise_held().await
+}
+
+/// Nginx knows the address of a replica before it serves.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn sessions_are_judged_while_a_replica_of_identity_waits_for_its_database()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(10, 1).await?;
+    let once = hall.organiser.client.clone().with_budget(Budget::ONCE);
+    let database = stack.project.one("haproxy").await?;
+    let replica = stack.project.one("identity").await?;
+    database.kill().await?;
+    replica.stop_as_composed().await?;
+    replica.start().await?;
+    // Nginx asks for names once a second.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    for number in 1..=20 {
+        // A draft needs a session, and neither Postgres nor booking.
+        let draft = NewEvent::with_seats("Made meanwhile", 10);
+        let made = once.create_event(once.next_key(), &draft).await;
+        made.with_context(|| format!("draft {number}"))?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ensure!(
+        !replica.is_well().await?,
+        "the replica has begun to serve without its database"
+    );
+    database.start().await?;
+    stack.project.heal(Duration::from_secs(40)).await?;
     hall.every_promise_held().await
 }
