@@ -1,7 +1,5 @@
 //! What a failure of Postgres means to a client.
 
-use axum::http::StatusCode;
-
 use crate::Problem;
 
 impl From<sqlx::Error> for Problem {
@@ -18,13 +16,9 @@ impl From<sqlx::Error> for Problem {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // Lock not available, lost a deadlock or a serialisation conflict more often than
                 // the limit allows.
-                Some("55P03" | "40001" | "40P01") => Self::new(
-                    StatusCode::CONFLICT,
-                    "busy",
-                    "Others are at the same rows",
+                Some("55P03" | "40001" | "40P01") => Self::busy(
                     "the rows this request needs are in use; try again with the same Idempotency-Key",
-                )
-                .retry_after(1),
+                ),
                 // Connection failures, no resources, shutting down, statement cancelled by its
                 // time-out, read only after a switch-over, connection ended because its transaction
                 // stood idle.
@@ -51,7 +45,7 @@ mod tests {
     use std::borrow::Cow;
     use std::error::Error;
 
-    use axum::http::header;
+    use axum::http::{StatusCode, header};
     use axum::response::IntoResponse;
     use sqlx::error::{DatabaseError, ErrorKind};
 

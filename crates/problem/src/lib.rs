@@ -130,6 +130,12 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, slug, title, detail)
     }
 
+    /// 409 with `Retry-After`: others are at what this request needs, or were a moment ago.
+    #[must_use]
+    pub fn busy(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::conflict("busy", "Others are at the same rows", detail).retry_after(1)
+    }
+
     /// 503 with `Retry-After`: a part this request needs is away for now.
     #[must_use]
     pub fn unavailable(part: &str) -> Self {
