@@ -118,25 +118,15 @@ impl Overview {
         if let Some(seen) = self.on_standby(&read, self.oldest()).await {
             return Ok(seen);
         }
-        let until = Instant::now() + PRIMARY_TIMEOUT;
-        let refused = match timeout_at(until, self.places_on_primary.acquire()).await {
-            Ok(_place) => match self.on_primary(&read, until).await {
-                Ok(found) => {
-                    metrics::overview("primary");
-                    let age = Duration::ZERO;
-                    return Ok(Seen { found, age });
-                }
-                Err(refused) => {
-                    if refused.status() == StatusCode::SERVICE_UNAVAILABLE {
-                        self.primary_away.mark();
-                    }
-                    refused
-                }
-            },
-            // It was not asked, so nothing is known of it.
-            Err(_) => Problem::unavailable("the seat overview"),
+        let refused = match self.on_primary(&read).await {
+            Ok(found) => {
+                metrics::overview("primary");
+                let age = Duration::ZERO;
+                return Ok(Seen { found, age });
+            }
+            Err(refused) => refused,
         };
-        if refused.status() == StatusCode::SERVICE_UNAVAILABLE
+        if is_unavailable(&refused)
             && let Some(seen) = self.on_standby(&read, self.oldest()).await
         {
             return Ok(seen);
@@ -153,17 +143,27 @@ impl Overview {
         }
     }
 
-    async fn on_primary<T, R>(&self, read: &R, until: Instant) -> Result<Option<T>, Problem>
+    async fn on_primary<T, R>(&self, read: &R) -> Result<Option<T>, Problem>
     where
         R: for<'c> Fn(&'c mut PgConnection) -> Reading<'c, T>,
     {
+        let until = Instant::now() + PRIMARY_TIMEOUT;
+        // Whoever gets no place has not asked it, and knows nothing of it.
+        let _place = timeout_at(until, self.places_on_primary.acquire())
+            .await
+            .map_err(|_| Problem::unavailable("the seat overview"))?;
         let reading = async {
             let mut connection = self.primary.acquire().await?;
             read(&mut connection).await
         };
-        Ok(timeout_at(until, reading)
+        let found = timeout_at(until, reading)
             .await
-            .map_err(|_| Problem::unavailable("the database"))??)
+            .map_err(|_| Problem::unavailable("the database"))
+            .and_then(|found| found.map_err(Problem::from));
+        if found.as_ref().is_err_and(is_unavailable) {
+            self.primary_away.mark();
+        }
+        found
     }
 
     /// What a standby has, if one is at most `oldest` and has it. One that becomes the primary is cut
@@ -230,6 +230,10 @@ impl Overview {
         self.standbys_away.mark();
         None
     }
+}
+
+fn is_unavailable(refused: &Problem) -> bool {
+    refused.status() == StatusCode::SERVICE_UNAVAILABLE
 }
 
 /// Whether somebody did not answer a moment ago, so that not everybody waits for him.

@@ -145,7 +145,8 @@ async fn those_who_look_leave_the_primary_to_those_who_buy(pool: PgPool) {
 #[sqlx::test(migrations = "./migrations")]
 async fn who_gets_no_place_on_the_primary_does_not_take_it_for_away(pool: PgPool) {
     let overview = overview(&pool, true, false).await;
-    let all = overview.places_on_primary.acquire_many(3).await;
+    let limit = u32::try_from(MOST_ON_PRIMARY).unwrap();
+    let all = overview.places_on_primary.acquire_many(limit).await;
     let refused = overview.read(something).await.unwrap_err();
     assert_eq!(refused.status(), 503);
     assert!(!overview.primary_away.is_so());
