@@ -125,12 +125,9 @@ impl Seen {
             seen.slowest = seen.slowest.max(record.elapsed().as_secs_f64());
             match record.outcome {
                 Outcome::Unknown { .. } => seen.no_answer += 1,
-                // What was acknowledged to the customer who asks for it.
-                Outcome::Answered { status: 404, .. } if is_own(record.operation) => {
-                    *seen.refused.entry(record.outcome_name()).or_default() += 1;
-                }
+                Outcome::Answered { status: 404, .. } if !is_own(record.operation) => {}
                 Outcome::Answered {
-                    status: 200..300 | 404 | 409 | 410 | 422,
+                    status: 200..300 | 409 | 410 | 422,
                     ..
                 } => {}
                 Outcome::Answered { .. } => {

@@ -23,7 +23,8 @@ pub struct Letter {
 }
 
 /// Receives the letters of a dead-letter queue, up to [`MOST`] and the rest of the last ten, and
-/// hides them for a while: by then they have to be put back or deleted, or they become visible by themselves.
+/// hides them for a while: by then they have to be put back or deleted, or they become visible by
+/// themselves.
 ///
 /// # Errors
 /// The queue was away.
