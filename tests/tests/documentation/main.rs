@@ -192,9 +192,14 @@ fn every_page_prints_what_it_says() {
         .filter(|page| page.path.to_string_lossy().contains(&only))
     {
         // A page that fails may leave parts killed, so nothing is read into those after it.
+        let began = Instant::now();
         match run(page, &stack) {
             Ok(0) => {}
-            Ok(count) => println!("{}: {count} commands", page.path.display()),
+            Ok(count) => println!(
+                "{}: {count} commands, {:.0} s",
+                page.path.display(),
+                began.elapsed().as_secs_f64()
+            ),
             Err(failure) => panic!("{failure}"),
         }
     }

@@ -1,6 +1,8 @@
 //! The reader's shell: one bash a page, so that variables live on from command to command.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -9,8 +11,12 @@ use std::time::{Duration, Instant};
 /// How the page's address of the door is written.
 const DOOR_IN_PAGES: &str = "localhost:8080";
 
-/// The longest a command may take.
+/// The longest a command may take before it is interrupted.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// How often a command that does not end is interrupted, a second apart. The engine's client wants
+/// it three times.
+const INTERRUPTS: u32 = 10;
 
 /// Marks the end of a command's output; no command prints it.
 const END: &str = "-- end of command --";
@@ -32,8 +38,9 @@ pub struct Shell {
     bash: Child,
     input: ChildStdin,
     lines: Receiver<String>,
-    door: String,
-    errors: std::path::PathBuf,
+    stack: Stack,
+    folder: PathBuf,
+    errors: PathBuf,
 }
 
 /// What a command did.
@@ -49,22 +56,25 @@ pub struct Outcome {
 
 impl Shell {
     /// Starts bash in `folder`.
-    pub fn start(stack: &Stack, folder: &std::path::Path) -> std::io::Result<Self> {
+    pub fn start(stack: &Stack, folder: &Path) -> std::io::Result<Self> {
         let number = SHELLS.fetch_add(1, Ordering::Relaxed);
         let errors =
             std::env::temp_dir().join(format!("documentation-{}-{number}", std::process::id()));
         let mut bash = Command::new("bash")
             .args(["--noprofile", "--norc"])
             .current_dir(folder)
+            .process_group(0)
             .env("COMPOSE_PROJECT_NAME", &stack.project)
             .env("LC_ALL", "C.UTF-8")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let (Some(input), Some(output)) = (bash.stdin.take(), bash.stdout.take()) else {
+        let (Some(mut input), Some(output)) = (bash.stdin.take(), bash.stdout.take()) else {
             return Err(std::io::Error::other("bash has no pipes"));
         };
+        // A shell with a trap outlives the interrupt that ends what it runs.
+        input.write_all(b"trap : INT\n")?;
         let (sender, lines) = channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
@@ -77,17 +87,23 @@ impl Shell {
             bash,
             input,
             lines,
-            door: stack.door.clone(),
+            stack: stack.clone(),
+            folder: folder.to_owned(),
             errors,
         })
     }
 
-    /// Types `command` and waits for its end.
+    /// Types `command` and waits for its end. One that does not end is interrupted, as a reader
+    /// would do it, and the shell can be used further.
     ///
     /// # Errors
-    /// The shell ended, or the command took too long.
+    /// The shell ended, or the command took too long: then with what was running.
     pub fn run(&mut self, command: &str) -> Result<Outcome, String> {
-        let command = command.replace(DOOR_IN_PAGES, &self.door);
+        self.run_within(command, COMMAND_TIMEOUT)
+    }
+
+    fn run_within(&mut self, command: &str, limit: Duration) -> Result<Outcome, String> {
+        let command = command.replace(DOOR_IN_PAGES, &self.stack.door);
         let errors = self.errors.display();
         // A command must not read the next ones as its input; the mark stands on a line of its own
         // whether or not the output ended with one.
@@ -97,15 +113,34 @@ impl Shell {
         self.input
             .write_all(typed.as_bytes())
             .map_err(|error| error.to_string())?;
-        let deadline = Instant::now() + COMMAND_TIMEOUT;
+        if let Some(outcome) = self.read_outcome(limit)? {
+            return Ok(outcome);
+        }
+        let failure = format!(
+            "no end after {} s: {command}\n{}",
+            limit.as_secs(),
+            self.running()
+        );
+        // Told at once, because a block that comes true later hides it.
+        let _ = writeln!(std::io::stderr(), "{failure}");
+        for _ in 0..INTERRUPTS {
+            self.interrupt();
+            if self.read_outcome(Duration::from_secs(1))?.is_some() {
+                break;
+            }
+        }
+        Err(failure)
+    }
+
+    /// Reads until the mark, or nothing when it has not come after `limit`.
+    fn read_outcome(&self, limit: Duration) -> Result<Option<Outcome>, String> {
+        let deadline = Instant::now() + limit;
         let mut printed = Vec::new();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let line = match self.lines.recv_timeout(left) {
                 Ok(line) => line,
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(format!("no end after {} s", COMMAND_TIMEOUT.as_secs()));
-                }
+                Err(RecvTimeoutError::Timeout) => return Ok(None),
                 Err(RecvTimeoutError::Disconnected) => return Err("the shell ended".to_owned()),
             };
             if let Some(code) = line.strip_prefix(END) {
@@ -114,14 +149,34 @@ impl Shell {
                     printed.pop();
                 }
                 let errors = std::fs::read_to_string(&self.errors).unwrap_or_default();
-                return Ok(Outcome {
+                return Ok(Some(Outcome {
                     code,
                     printed: printed.join("\n"),
                     errors,
-                });
+                }));
             }
             printed.push(line);
         }
+    }
+
+    /// What runs here and in the stack's containers.
+    fn running(&self) -> String {
+        let list = "ps -eo pid,ppid,etimes,stat,args; timeout 20 docker compose top";
+        Command::new("bash")
+            .args(["--noprofile", "--norc", "-c", list])
+            .current_dir(&self.folder)
+            .env("COMPOSE_PROJECT_NAME", &self.stack.project)
+            .output()
+            .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+            .unwrap_or_default()
+    }
+
+    /// Interrupts what the shell runs: its process group, as a terminal does it.
+    fn interrupt(&self) {
+        let group = format!("-{}", self.bash.id());
+        let _ = Command::new("bash")
+            .args(["-c", "kill -INT -- \"$0\"", &group])
+            .status();
     }
 }
 
@@ -142,7 +197,7 @@ mod tests {
             door: "nginx:8080".to_owned(),
             project: "p".to_owned(),
         };
-        Shell::start(&stack, std::path::Path::new("/")).unwrap()
+        Shell::start(&stack, Path::new("/")).unwrap()
     }
 
     #[test]
@@ -165,6 +220,17 @@ mod tests {
             errors: "why\n".to_owned(),
         };
         assert_eq!(outcome, expected);
+    }
+
+    #[test]
+    fn a_command_without_an_end_is_interrupted_and_the_next_one_runs() {
+        let mut shell = shell();
+        shell.run("kept=yes").unwrap();
+        let endless = shell
+            .run_within("sleep 1000 | cat", Duration::from_millis(200))
+            .unwrap_err();
+        assert!(endless.contains("sleep 1000"), "{endless}");
+        assert_eq!(shell.run("echo $kept").unwrap().printed, "yes");
     }
 
     #[test]
