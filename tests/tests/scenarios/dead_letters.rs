@@ -6,13 +6,12 @@ use anyhow::{Context, ensure};
 use messages::outbox::Destination;
 use queue::{Outgoing, Queue};
 use sqlx::Connection;
-use sqlx::postgres::PgConnection;
 use tests::client::OrderState;
 use tests::crowd::visit::cards;
 use tests::faults::Printed;
 use uuid::Uuid;
 
-use crate::stack::{Stack, eventually};
+use crate::stack::{Stack, eventually, superuser_of};
 
 /// How long five receives may take until the queue gives up.
 const BURIAL: Duration = Duration::from_secs(60);
@@ -119,11 +118,7 @@ async fn a_dead_payment_asks_for_attention_and_is_redriven_while_the_queue_is_aw
 }
 
 async fn set_card(order_id: Uuid, card: &str) -> anyhow::Result<()> {
-    let url = std::env::var("DATABASE_URL").context("DATABASE_URL")?;
-    let (server, _) = url
-        .rsplit_once('/')
-        .context("DATABASE_URL names no database")?;
-    let mut database = PgConnection::connect(&format!("{server}/booking")).await?;
+    let mut database = superuser_of("booking").await?;
     let done = sqlx::query("UPDATE orders SET card = $2 WHERE id = $1")
         .bind(order_id)
         .bind(card)

@@ -20,6 +20,7 @@ mod dead_letters;
 mod fuzz;
 mod guest;
 mod hall;
+mod haproxy;
 mod leader;
 mod logs;
 mod lost_answers;

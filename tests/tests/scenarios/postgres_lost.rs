@@ -9,6 +9,7 @@ use tests::client::{Budget, Client};
 use tests::faults::{Fault, Kind, Target};
 use tokio::task::JoinSet;
 
+use crate::haproxy;
 use crate::patroni::{self, Node};
 use crate::stack::{Hall, Stack, unavailable};
 
@@ -167,6 +168,7 @@ async fn primary_lost(kind: Kind, bound: Duration) -> anyhow::Result<()> {
     stack.project.heal(RETURN_BOUND).await?;
     ensure!(again.after <= bound, "{:?}", again.after);
     ensure!(pools <= POOLS_BOUND, "{pools:?} after the promotion");
+    haproxy::every_session_leads_to_a_node(&stack).await?;
     hall.every_promise_held().await
 }
 
@@ -205,6 +207,7 @@ async fn a_planned_switchover_stops_writes_for_four_seconds_at_most() -> anyhow:
     made.undo().await?;
     stack.project.heal(RETURN_BOUND).await?;
     ensure!(again.after <= SWITCHED_BOUND, "{:?}", again.after);
+    haproxy::every_session_leads_to_a_node(&stack).await?;
     hall.every_promise_held().await
 }
 

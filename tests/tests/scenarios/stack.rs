@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use sqlx::Connection;
+use sqlx::postgres::PgConnection;
 use tests::client::bank::Bank;
 use tests::client::catalog::NewEvent;
 use tests::client::internal::Internal;
@@ -137,12 +139,13 @@ impl Stack {
             .await?
             .address
             .context("it has no address")?;
-        let response = self
-            .door
-            .http()
-            .get(format!("http://{address}:9000/metrics"))
-            .send()
-            .await?;
+        self.scrape(&format!("http://{address}:9000/metrics"), prefix)
+            .await
+    }
+
+    /// What this address says, the lines that begin with `prefix`.
+    pub async fn scrape(&self, url: &str, prefix: &str) -> anyhow::Result<Vec<String>> {
+        let response = self.door.http().get(url).send().await?;
         let text = response.error_for_status()?.text().await?;
         Ok(text
             .lines()
@@ -183,6 +186,15 @@ pub async fn eventually<T>(
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// A session of Postgres's superuser in one of its databases, through the door to the primary.
+pub async fn superuser_of(database: &str) -> anyhow::Result<PgConnection> {
+    let url = std::env::var("DATABASE_URL").context("DATABASE_URL")?;
+    let (server, _) = url
+        .rsplit_once('/')
+        .context("DATABASE_URL names no database")?;
+    Ok(PgConnection::connect(&format!("{server}/{database}")).await?)
 }
 
 /// The refusal, where one is expected: its status and kind of problem.

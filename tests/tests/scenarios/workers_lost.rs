@@ -1,4 +1,4 @@
-//! Workers that die over a payment.
+//! Workers that die over a payment, or are never heard of again.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use messages::bank::Outcome;
 use tests::client::OrderState;
 use tests::crowd::visit::cards;
 
-use crate::stack::{Stack, eventually};
+use crate::stack::{Stack, eventually, superuser_of};
 
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
@@ -107,4 +107,37 @@ async fn workers_killed_one_after_another_lose_no_payment() -> anyhow::Result<()
             .all(|order| order.state == OrderState::Paid)
     );
     Ok(())
+}
+
+/// How long the door to Postgres keeps the sessions of a client that is gone without a word: three
+/// questions without an answer, and a little more (`deploy/haproxy/haproxy.cfg`).
+const GIVEN_BACK: Duration = Duration::from_secs(15);
+
+/// A client that is killed says that it ends; one whose network is cut does not, and there is room
+/// for 120 sessions on the primary.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn sessions_of_workers_that_are_cut_off_are_given_back() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(4, 1).await?;
+    let mut database = superuser_of("booking").await?;
+    let mut sessions = async || -> anyhow::Result<i64> {
+        let count = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'worker'";
+        Ok(sqlx::query_scalar(count).fetch_one(&mut database).await?)
+    };
+    ensure!(sessions().await? > 0);
+    let network = stack.project.network().await?;
+    for worker in stack.project.containers("worker").await? {
+        worker.disconnect(&network).await?;
+    }
+    let order = hall.order(0, cards::FINE).await?;
+    let given_back = eventually(GIVEN_BACK, "no session is left", async || {
+        Ok((sessions().await? == 0).then_some(()))
+    })
+    .await;
+    stack.project.heal(Duration::from_secs(30)).await?;
+    given_back?;
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(30))
+        .await?;
+    hall.every_promise_held().await
 }
