@@ -94,6 +94,23 @@ pub async fn any_follower(
     .await
 }
 
+/// How many rows of a destination are dead.
+///
+/// # Errors
+/// The database refused or was away.
+pub async fn count(
+    database: impl PgExecutor<'_>,
+    destination: Destination,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM outbox
+        WHERE destination = $1 AND delivered_at IS NULL AND dead_at IS NOT NULL"#,
+        destination.as_str(),
+    )
+    .fetch_one(database)
+    .await
+}
+
 /// A dead row, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dead {

@@ -5,8 +5,13 @@
 //! delivered, redriven or gone they are deleted. Where there are more of them than one look holds,
 //! those whose news is known make room for those behind them: their rows stay dead, and are listed
 //! and redriven without them. Letters that nobody can read stay.
+//!
+//! Whoever looks at a letter receives it and makes it visible again, and a queue may remember each
+//! time for as long as the letter lies there. So they are read again only when their number, or that
+//! of the dead rows, is another than after the last look.
 
-use std::time::Duration;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use leader::Term;
 use messages::outbox::Destination;
@@ -25,18 +30,57 @@ const EVERY: Duration = Duration::from_secs(2);
 /// For how long letters are hidden if whoever looked at them dies before putting them back.
 const HIDDEN_FOR: Duration = Duration::from_secs(20);
 
+/// Letters that seem to be the same are read again after so long: one may have come in the place of
+/// one that went.
+const SAME_FOR: Duration = Duration::from_secs(600);
+
 /// The news from the dead-letter queues.
 #[derive(Debug)]
 pub struct DeadLetters {
     pool: PgPool,
-    queues: Vec<(Destination, Queue)>,
+    queues: Vec<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    destination: Destination,
+    queue: Queue,
+    /// What there was after the last look, and when that was.
+    seen: Mutex<Option<(There, Instant)>>,
+}
+
+/// How many letters and dead rows a destination has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct There {
+    letters: u64,
+    rows: i64,
+}
+
+impl Watched {
+    fn is_as_seen(&self, there: There) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.is_some_and(|(before, at)| before == there && at.elapsed() < SAME_FOR)
+    }
+
+    fn saw(&self, there: Option<There>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        *seen = there.map(|there| (there, Instant::now()));
+    }
 }
 
 impl DeadLetters {
     /// Reads the dead-letter queue of each destination.
     #[must_use]
     pub fn new(pool: PgPool, queues: Vec<(Destination, Queue)>) -> Self {
-        Self { pool, queues }
+        let queues = queues.into_iter().map(|(destination, queue)| Watched {
+            destination,
+            queue,
+            seen: Mutex::default(),
+        });
+        Self {
+            pool,
+            queues: queues.collect(),
+        }
     }
 
     /// Marks the rows of letters as dead under the term's token; what each letter means.
@@ -72,9 +116,9 @@ impl DeadLetters {
     /// queue.
     pub async fn look(&self, token: i64) -> Result<(), Failure> {
         let mut looked = Ok(());
-        for (destination, queue) in &self.queues {
-            let read = self.read(token, queue).await;
-            let marked = self.mark_followers(token, *destination).await;
+        for watched in &self.queues {
+            let read = self.read(token, watched).await;
+            let marked = self.mark_followers(token, watched.destination).await;
             for done in [read, marked] {
                 match done {
                     Err(Failure::Refused) => return Err(Failure::Refused),
@@ -85,11 +129,23 @@ impl DeadLetters {
         looked
     }
 
-    async fn read(&self, token: i64, queue: &Queue) -> Result<(), Failure> {
-        let counts = queue.counts().await?;
-        if counts.visible + counts.in_flight == 0 {
+    async fn there(&self, watched: &Watched) -> Result<There, Failure> {
+        let counts = watched.queue.counts().await?;
+        let letters = counts.visible + counts.in_flight;
+        let rows = match letters {
+            0 => 0,
+            _ => dead::count(&self.pool, watched.destination).await?,
+        };
+        Ok(There { letters, rows })
+    }
+
+    async fn read(&self, token: i64, watched: &Watched) -> Result<(), Failure> {
+        let queue = &watched.queue;
+        let there = self.there(watched).await?;
+        if there.letters == 0 || watched.is_as_seen(there) {
             return Ok(());
         }
+        watched.saw(None);
         let letters = peek::peek(queue, HIDDEN_FOR).await?;
         let may_be_more = letters.len() >= peek::MOST;
         let read: Vec<_> = letters
@@ -116,9 +172,15 @@ impl DeadLetters {
             .iter()
             .filter(|letter| !history.contains(&letter.message.receipt));
         peek::put_back(queue, kept).await?;
+        let all_stay = history.is_empty() && u64::try_from(letters.len()) == Ok(there.letters);
         // What is refused is read again by the next run.
         queue.delete(history).await?;
-        meanings.map(|_| ())
+        meanings?;
+        if all_stay {
+            let rows = dead::count(&self.pool, watched.destination).await?;
+            watched.saw(Some(There { rows, ..there }));
+        }
+        Ok(())
     }
 
     async fn mark_followers(&self, token: i64, destination: Destination) -> Result<(), Failure> {

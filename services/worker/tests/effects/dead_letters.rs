@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use messages::outbox::{Destination, Pointer};
 use outbox::dead::{self, Letter};
 use queue::{Counts, Queue};
@@ -74,6 +76,45 @@ async fn a_queue_that_is_away_keeps_no_news_of_another_back(pool: PgPool) {
     assert!(dead_letters.look(token).await.is_err(), "and it is told");
     let dead = "SELECT dead_at IS NOT NULL FROM outbox WHERE id = $1";
     assert!(world.one::<bool>(dead, letter.row_id).await);
+    assert_eq!(queues.dead.counts().await.unwrap().visible, 1);
+}
+
+/// A queue may remember each time that a letter was received for as long as the letter is there.
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+async fn a_letter_is_read_again_only_when_something_has_changed(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let (one, other) = (world.paid_order().await, world.paid_order().await);
+    let one = world.last(Destination::Tickets, one).await.unwrap();
+    let other = world.last(Destination::Tickets, other).await.unwrap();
+    let queues = Queues::standard().await;
+    let queue = (Destination::Tickets, queues.dead.clone());
+    let dead_letters = DeadLetters::new(world.office.clone(), vec![queue]);
+    let token = fence::mint(&pool, "a").await.unwrap();
+    let look = async || {
+        for _ in 0..5 {
+            dead_letters.look(token).await.unwrap();
+        }
+    };
+    let dead = "SELECT dead_at IS NOT NULL FROM outbox WHERE id = $1";
+    put_all(&queues.dead, std::slice::from_ref(&one)).await;
+    look().await;
+    assert!(world.one::<bool>(dead, one.row_id).await);
+    put_all(&queues.dead, std::slice::from_ref(&other)).await;
+    look().await;
+    assert!(world.one::<bool>(dead, other.row_id).await);
+    // Twice by ten looks, and now.
+    let received = peek::peek(&queues.dead, Duration::from_secs(1))
+        .await
+        .unwrap();
+    let most = received
+        .iter()
+        .map(|letter| letter.message.receive_count)
+        .max();
+    assert_eq!((received.len(), most), (2, Some(3)));
+    peek::put_back(&queues.dead, received.iter()).await.unwrap();
+
+    assert_eq!(dead::redrive(&pool, one.row_id).await.unwrap(), 1);
+    look().await;
     assert_eq!(queues.dead.counts().await.unwrap().visible, 1);
 }
 
