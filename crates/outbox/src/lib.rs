@@ -34,7 +34,7 @@ pub async fn prune(
     let pruned = sqlx::query!(
         "DELETE FROM outbox WHERE id IN (
             SELECT id FROM outbox
-            WHERE delivered_at < clock_timestamp() - make_interval(secs => $1)
+            WHERE delivered_at < now() - make_interval(secs => $1)
             ORDER BY delivered_at LIMIT $2
         )",
         age.as_secs_f64(),

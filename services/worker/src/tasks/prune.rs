@@ -64,7 +64,8 @@ impl Prune {
     /// Refused by the token, or the database failed.
     pub async fn rows(&self, token: i64) -> Result<bool, Failure> {
         let name = self.name();
-        // Read committed: what is old stays old.
+        // Read committed: what is old stays old. Ages are measured by now(), which an index can
+        // look for; clock_timestamp() would be compared with each row.
         transaction::run(
             &self.pool,
             "prune rows",
@@ -76,7 +77,7 @@ impl Prune {
                 let keys = sqlx::query!(
                     "DELETE FROM idempotency_keys WHERE (account_id, operation, key) IN (
                     SELECT account_id, operation, key FROM idempotency_keys
-                    WHERE created_at < clock_timestamp() - make_interval(secs => $1)
+                    WHERE created_at < now() - make_interval(secs => $1)
                     ORDER BY created_at LIMIT $2)",
                     KEYS_KEPT.as_secs_f64(),
                     BATCH,
@@ -106,7 +107,7 @@ async fn holds_that_came_to_nothing(tx: &mut PgConnection) -> Result<u64, sqlx::
     let deleted = sqlx::query!(
         "DELETE FROM holds WHERE id = ANY (ARRAY(
             SELECT id FROM holds WHERE state IN ('released', 'expired')
-                AND expires_at < clock_timestamp() - make_interval(secs => $1)
+                AND expires_at < now() - make_interval(secs => $1)
             ORDER BY expires_at LIMIT $2))",
         HOLDS_KEPT.as_secs_f64(),
         BATCH,
