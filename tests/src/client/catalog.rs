@@ -27,13 +27,13 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// An event of `seats` seats or a few more, in two price sections, in a month.
+    /// An event of `seats` seats or a few more, in two price sections, in six hours: it is pruned a day after that.
     #[must_use]
     pub fn with_seats(title: impl Into<String>, seats: u32) -> Self {
         Self {
             title: title.into(),
             city: CITY.to_owned(),
-            starts_at: Utc::now() + chrono::TimeDelta::days(30),
+            starts_at: Utc::now() + chrono::TimeDelta::hours(6),
             payout_account: "4242424242424242".to_owned(),
             sections: sections(seats),
         }
