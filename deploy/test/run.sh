@@ -41,16 +41,16 @@ own_stack test
 # tickets beside them. One node of Postgres is enough for databases that each
 # test makes for itself, and standbys would make them all again. The negative
 # controls have their databases there as well: they compile, and start whatever
-# else they need.
+# else they need. All targets are all but examples in comments: there are none.
 step 'the stores' deploy/test/stack.sh up test \
     etcd-1 etcd-2 etcd-3 postgres-1 haproxy redis-1 redis-2 redis-3 sentinel-1 sentinel-2 sentinel-3 \
     cache dynamodb localstack bank
 step 'clippy, and each query against the migrated databases' \
     deploy/test/stack.sh run test deploy/test/queries.sh check
 step 'programs of the tests' deploy/test/stack.sh run test \
-    cargo test --workspace --locked --quiet --no-run
+    cargo test --workspace --all-targets --locked --quiet --no-run
 step 'tests of each crate and service' deploy/test/stack.sh run test \
-    cargo test --workspace --locked --quiet --no-fail-fast
+    cargo test --workspace --all-targets --locked --quiet --no-fail-fast
 step 'negative controls' on_stack controls 1
 step 'the whole stack' deploy/test/stack.sh up test
 step 'scenarios on the running stack' scenarios

@@ -154,6 +154,7 @@ async fn make_faults(
     settings: &Run,
     findings: &mut Vec<Finding>,
 ) -> anyhow::Result<()> {
+    let mut rest = Duration::ZERO;
     for number in first.. {
         let over = match until {
             Until::Number(end) => number >= end,
@@ -162,7 +163,9 @@ async fn make_faults(
         if over {
             break;
         }
+        tokio::time::sleep(rest).await;
         let step = schedule.step(number);
+        rest = step.rest;
         eprintln!(
             "{number:>3}. {} for {:.1} s …",
             step.name(),
@@ -176,7 +179,6 @@ async fn make_faults(
             state::add(file, &finding)?;
         }
         findings.push(finding);
-        tokio::time::sleep(step.rest).await;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use bollard::Docker;
 use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+use futures_util::future::try_join_all;
 
 use super::Container;
 use super::twin::TWIN;
@@ -156,21 +157,21 @@ impl Project {
     /// # Errors
     /// Something does not come back within `bound`.
     pub async fn heal(&self, bound: Duration) -> anyhow::Result<()> {
-        let network = self.network().await?;
-        for container in self.all().await? {
+        let network = &self.network().await?;
+        let left = self.all().await?;
+        try_join_all(left.iter().map(async |container| {
             if container.service == TWIN {
-                container.remove().await?;
+                container.remove().await
             } else {
-                container.restore(&network).await?;
+                container.restore(network).await
             }
-        }
-        let began = Instant::now();
-        for container in &self.all().await? {
-            loop {
-                if container.is_well().await? {
-                    break;
-                }
-                if began.elapsed() > bound {
+        }))
+        .await?;
+        let deadline = Instant::now() + bound;
+        let healed = self.all().await?;
+        try_join_all(healed.iter().map(async |container| {
+            while !container.is_well().await? {
+                if Instant::now() > deadline {
                     let state = container.state().await?;
                     bail!(
                         "{} did not come back within {bound:?}: {state:?}",
@@ -179,7 +180,9 @@ impl Project {
                 }
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
-        }
+            Ok(())
+        }))
+        .await?;
         Ok(())
     }
 }

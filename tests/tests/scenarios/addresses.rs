@@ -70,9 +70,9 @@ async fn no_read_is_lost_that_waits_for_the_address_of_a_replica_that_is_gone() 
             let asked: u32 = asked?.into_iter().sum();
             println!("round {round}: {asked} reads without {}", replica.name());
             ensure!(asked > 100, "only {asked} reads");
-            // Nginx finds it again.
-            tokio::time::sleep(Duration::from_millis(2_500)).await;
         }
+        // Nginx finds them again.
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
     }
     hall.every_promise_held().await
 }

@@ -125,9 +125,8 @@ async fn the_token_grows_on_although_all_data_of_etcd_is_lost() -> anyhow::Resul
     let primary = Target::PostgresPrimary;
     let primary = stack.project.struck_by(primary, 0).await?.remove(0);
     let standbys = stack.project.holders(Target::PostgresStandby).await?;
-    for node in standbys.iter().chain([&primary]) {
-        node.stop(STOP_BOUND).await?;
-    }
+    try_join_all(standbys.iter().map(|node| node.stop(STOP_BOUND))).await?;
+    primary.stop(STOP_BOUND).await?;
     // All of them, before any comes back: with one old member left nothing would be lost.
     let wipe = ["rm", "-rf", "/data/member"];
     let wiped = try_join_all(members.iter().map(|member| member.run(&wipe))).await?;
