@@ -86,6 +86,10 @@ async fn a_letter_is_read_again_only_when_something_has_changed(pool: PgPool) {
     let (one, other) = (world.paid_order().await, world.paid_order().await);
     let one = world.last(Destination::Tickets, one).await.unwrap();
     let other = world.last(Destination::Tickets, other).await.unwrap();
+    sqlx::query("UPDATE outbox SET sends = 1")
+        .execute(&pool)
+        .await
+        .unwrap();
     let queues = Queues::standard().await;
     let queue = (Destination::Tickets, queues.dead.clone());
     let dead_letters = DeadLetters::new(world.office.clone(), vec![queue]);
