@@ -142,10 +142,13 @@ impl DeadLetters {
     async fn read(&self, token: i64, watched: &Watched) -> Result<(), Failure> {
         let queue = &watched.queue;
         let there = self.there(watched).await?;
-        if there.letters == 0 || watched.is_as_seen(there) {
+        if watched.is_as_seen(there) {
             return Ok(());
         }
         watched.saw(None);
+        if there.letters == 0 {
+            return Ok(());
+        }
         let letters = peek::peek(queue, HIDDEN_FOR).await?;
         let may_be_more = letters.len() >= peek::MOST;
         let read: Vec<_> = letters

@@ -83,9 +83,12 @@ async fn a_queue_that_is_away_keeps_no_news_of_another_back(pool: PgPool) {
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 async fn a_letter_is_read_again_only_when_something_has_changed(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
-    let (one, other) = (world.paid_order().await, world.paid_order().await);
-    let one = world.last(Destination::Tickets, one).await.unwrap();
-    let other = world.last(Destination::Tickets, other).await.unwrap();
+    let mut letters = Vec::new();
+    for _ in 0..3 {
+        let order = world.paid_order().await;
+        letters.extend(world.last(Destination::Tickets, order).await);
+    }
+    let [one, other, third] = letters.try_into().unwrap();
     sqlx::query("UPDATE outbox SET sends = 1")
         .execute(&pool)
         .await
@@ -120,6 +123,17 @@ async fn a_letter_is_read_again_only_when_something_has_changed(pool: PgPool) {
     assert_eq!(dead::redrive(&pool, one.row_id).await.unwrap(), 1);
     look().await;
     assert_eq!(queues.dead.counts().await.unwrap().visible, 1);
+
+    // As many as before, after there were none.
+    let left = peek::peek(&queues.dead, Duration::from_secs(1))
+        .await
+        .unwrap();
+    let receipts = left.into_iter().map(|letter| letter.message.receipt);
+    queues.dead.delete(receipts.collect()).await.unwrap();
+    look().await;
+    put_all(&queues.dead, std::slice::from_ref(&third)).await;
+    look().await;
+    assert!(world.one::<bool>(dead, third.row_id).await);
 }
 
 /// Those in front, which are known, may not hide for ever the one behind them.
