@@ -1,11 +1,21 @@
 #!/bin/sh
-# Brings roles, databases and passwords to what roles.sql says, on the primary.
+# Brings roles, databases and passwords to what roles.sql says, on the primary,
+# and tells the others that there is one.
 # Patroni calls it when the cluster was made, and whenever a node has started or
 # changed its role: roles.sh on_role_change primary boxoffice
 set -eu
 
+# A node that found itself behind while nobody led looks again after Patroni's
+# loop_wait, and no commit is acknowledged until one follows: they are told. A
+# change that changes nothing wakes Patroni, and needs no more than that.
+wake() {
+    for node in postgres-1 postgres-2 postgres-3; do
+        curl -s -m 1 -o /dev/null -X PATCH -d '{"wake":null}' "http://$node:8008/config" &
+    done
+}
+
 case "${1:-}:${2:-}" in
-on_*:primary) ;;
+on_*:primary) wake ;;
 on_*) exit 0 ;;
 esac
 
