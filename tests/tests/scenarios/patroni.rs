@@ -59,17 +59,19 @@ struct Said {
 
 /// All nodes, which must run.
 pub async fn nodes(stack: &Stack) -> anyhow::Result<Vec<Node>> {
-    let mut nodes = Vec::new();
-    for service in Target::PostgresPrimary.services() {
-        let container = stack.project.one(service).await?;
-        let address = container.state().await?.address;
-        nodes.push(Node {
-            address: address.with_context(|| format!("{service} has no address"))?,
-            service: container.service,
-            http: stack.door.http().clone(),
-        });
-    }
-    Ok(nodes)
+    let services = Target::PostgresPrimary.services();
+    try_join_all(services.iter().map(|service| node(stack, service))).await
+}
+
+/// The node of this service, which must run.
+pub async fn node(stack: &Stack, service: &str) -> anyhow::Result<Node> {
+    let container = stack.project.one(service).await?;
+    let address = container.state().await?.address;
+    Ok(Node {
+        address: address.with_context(|| format!("{service} has no address"))?,
+        service: container.service,
+        http: stack.door.http().clone(),
+    })
 }
 
 /// Who of them leads.

@@ -39,6 +39,22 @@ const UNSEEN_BOUND: Duration = Duration::from_secs(5);
 /// How long the lost node may take to follow the others again.
 const RETURN_BOUND: Duration = Duration::from_secs(90);
 
+/// How long a node may take that has to be copied anew: half a minute until that is sure, the copy,
+/// and two turns of Patroni's until commits rest on it.
+const COPIED_BOUND: Duration = Duration::from_secs(90);
+
+/// Makes a primary use the WAL again that a standby wants which is away, as days would.
+const LOSE_SLOTS: [&str; 6] = [
+    "ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'",
+    "SELECT pg_reload_conf()",
+    "DO $$ BEGIN FOR segment IN 1..12 LOOP
+        PERFORM pg_logical_emit_message(false, 'scenario', ''), pg_switch_wal();
+    END LOOP; END $$",
+    "CHECKPOINT",
+    "ALTER SYSTEM RESET max_slot_wal_keep_size",
+    "SELECT pg_reload_conf()",
+];
+
 /// The lease of a primary and a round of Patroni's, and a moment: longer than one who cannot renew
 /// it may go on if nothing else lets him.
 const PAST_THE_LEASE: Duration = Duration::from_secs(32);
@@ -223,6 +239,74 @@ async fn nobody_notices_that_a_standby_was_killed() -> anyhow::Result<()> {
     none_is_refused(&hall.customers[0], &hall, Duration::from_secs(12)).await?;
     made.undo().await?;
     stack.project.heal(RETURN_BOUND).await?;
+    hall.every_promise_held().await
+}
+
+/// Whoever is promoted next cannot know of the promotion that it missed, and begins a timeline of
+/// its own all the same. What the node wrote that is gone is undone when it is back.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn whoever_took_over_and_was_gone_at_once_follows_the_next_primary() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(100, 1).await?;
+    hall.purchase_within(0, Duration::from_secs(10)).await?;
+    let nodes = patroni::nodes(&stack).await?;
+    let first = patroni::leader(&nodes).await?;
+    let standbys: Vec<_> = nodes
+        .iter()
+        .filter(|node| node.service != first.service)
+        .collect();
+    // Of two standbys one is away, so that the other takes over and nobody follows it.
+    let away = stack.project.one(&standbys[0].service).await?;
+    away.stop_as_composed().await?;
+    let lost = stack.project.one(&first.service).await?;
+    lost.stop_as_composed().await?;
+    let second = patroni::leader(&nodes).await?;
+    let gone = stack.project.one(&second.service).await?;
+    gone.stop_as_composed().await?;
+    ensure!(second.service == standbys[1].service, "{second:?}");
+    away.start().await?;
+    lost.start().await?;
+    let left = [
+        patroni::node(&stack, &away.service).await?,
+        patroni::node(&stack, &lost.service).await?,
+    ];
+    let third = patroni::leader(&left).await?;
+    gone.start().await?;
+    stack.project.heal(RETURN_BOUND).await?;
+    println!("{first:?}, then {second:?}, then {third:?}");
+    ensure!(
+        third.timeline > second.timeline,
+        "{third:?} after {second:?}"
+    );
+    hall.purchase_within(0, Duration::from_secs(20)).await?;
+    hall.every_promise_held().await
+}
+
+/// It was away for so long that the primary has used its WAL again, and its slot is lost. Nobody
+/// does anything about it but start it.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_standby_whose_wal_is_gone_is_copied_anew() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(100, 1).await?;
+    let leader = patroni::leader(&patroni::nodes(&stack).await?).await?;
+    let made = stack
+        .project
+        .strike(&on(Target::PostgresStandby, Kind::Kill))
+        .await?;
+    let primary = stack.project.one(&leader.service).await?;
+    let slot = made.struck()[0].service.replace('-', "_");
+    let found = format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    let mut psql = vec!["psql", "-XAtq", "-h", "/run/postgresql", "-U", "postgres"];
+    for command in LOSE_SLOTS.into_iter().chain([found.as_str()]) {
+        psql.extend(["-c", command]);
+    }
+    let printed = primary.run(&psql).await?;
+    ensure!(printed.text.ends_with("lost\n"), "{printed:?}");
+    made.undo().await?;
+    stack.project.heal(COPIED_BOUND).await?;
+    hall.purchase_within(0, Duration::from_secs(10)).await?;
     hall.every_promise_held().await
 }
 
