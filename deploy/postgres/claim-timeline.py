@@ -8,8 +8,8 @@ number, and neither Postgres nor Patroni could tell the two apart
 (github.com/patroni/patroni/issues/1251). So the numbers are claimed in etcd: Patroni
 runs this when the node has the lock and before Postgres is promoted, and gives the
 lock back unless it ends with 0. Postgres leaves out each number whose history it
-finds: for those that others have claimed it is left a history in which nothing
-happened.
+finds: for those that others have claimed it is left a history that begins before
+where this node is, so that Postgres would never follow it.
 """
 
 import base64
@@ -26,6 +26,7 @@ LOCK = "/service/boxoffice/leader"
 CLAIM = "/boxoffice/timeline"
 ANSWER_SECONDS = 1
 GIVE_UP_SECONDS = 5
+TRIES = 3
 
 
 def b64(text: str) -> str:
@@ -62,9 +63,12 @@ def newest_timeline() -> int:
 
 
 def leave_out(parent: int, timelines: range, claimer: str) -> None:
-    """Histories that begin where this node is, on disk before it is promoted."""
+    """Writes their histories, which are on disk before this node is promoted.
+
+    start.sh takes them away again where it never was.
+    """
     ask = ["psql", "-X", "-h", "/run/postgresql", "-U", "postgres", "-d", "postgres", "-At"]
-    ask += ["-c", "SELECT pg_last_wal_replay_lsn()"]
+    ask += ["-c", "SELECT pg_last_wal_replay_lsn() - 1"]
     here = subprocess.run(ask, check=True, capture_output=True, text=True, timeout=5).stdout
     before = history(parent).read_text() if parent > 1 else ""
     for timeline in timelines:
@@ -80,17 +84,13 @@ def leave_out(parent: int, timelines: range, claimer: str) -> None:
     os.close(directory)
 
 
-def main() -> None:
-    me = os.environ["NODE_NAME"]
-    members = sys.argv[1].split(",")
-    newest = newest_timeline()
-    mine = newest + 1
-    claimer = me
+def claim(members: list[str], me: str, newest: int) -> tuple[int, str] | None:
+    """The number that is this node's now, and who had claimed the one before."""
     found = etcd(members, "range", {"key": b64(CLAIM)}).get("kvs", [])
+    number, claimer = (newest, me)
     if found:
         number, claimer = base64.b64decode(found[0]["value"]).decode().split()
-        if int(number) > mine or (int(number) == mine and claimer != me):
-            mine = int(number) + 1
+    mine = max(newest, int(number)) + 1
     # Since it was read nobody has claimed anything, and this node still has the lock.
     seen = found[0]["mod_revision"] if found else "0"
     claimed = etcd(
@@ -104,8 +104,18 @@ def main() -> None:
             "success": [{"request_put": {"key": b64(CLAIM), "value": b64(f"{mine} {me}")}}],
         },
     )
-    if not claimed.get("succeeded"):
+    return (mine, claimer) if claimed.get("succeeded") else None
+
+
+def main() -> None:
+    me = os.environ["NODE_NAME"]
+    members = sys.argv[1].split(",")
+    newest = newest_timeline()
+    # Once more where an answer was lost: then the claim itself was in the way.
+    claimed = next(filter(None, (claim(members, me, newest) for _ in range(TRIES))), None)
+    if claimed is None:
         sys.exit("timeline: the lock was lost before the claim")
+    mine, claimer = claimed
     if mine > newest + 1:
         leave_out(newest, range(newest + 1, mine), claimer)
     print(f"timeline: {mine} is claimed", flush=True)

@@ -21,5 +21,16 @@ export NODE_NAME="$PATRONI_NAME"
 # A pid file of a container that was killed names a process of this one.
 rm -f /var/lib/postgresql/data/cluster/postmaster.pid
 
+# What was left out for a promotion that never came (claim-timeline.py).
+never=
+for history in /var/lib/postgresql/data/cluster/pg_wal/*.history; do
+    if tail -n 1 "$history" 2>/dev/null | grep -q 'claimed by'; then
+        never="$never $history"
+    else
+        never=
+    fi
+done
+[ -z "$never" ] || rm $never
+
 sh /etc/boxoffice/copy-anew.sh >/dev/null 2>&1 &
 exec patroni /etc/boxoffice/patroni.yml

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use chrono::Utc;
 use tests::client::booking::Wanted;
 use tests::client::{Budget, Client};
 use tests::faults::{Fault, Kind, Target};
@@ -41,14 +42,23 @@ const RETURN_BOUND: Duration = Duration::from_secs(90);
 
 /// How long a node may take that has to be copied anew: half a minute until that is sure, the copy,
 /// and two turns of Patroni's until commits rest on it.
-const COPIED_BOUND: Duration = Duration::from_secs(90);
+const COPIED_BOUND: Duration = Duration::from_secs(120);
+
+/// How long two nodes may take to start and to choose one of them, with two turns of Patroni's.
+const CHOSEN_BOUND: Duration = Duration::from_secs(40);
 
 /// Makes a primary use the WAL again that a standby wants which is away, as days would.
-const LOSE_SLOTS: [&str; 6] = [
+const LOSE_SLOTS: [&str; 7] = [
+    "SET statement_timeout = '20s'",
     "ALTER SYSTEM SET max_slot_wal_keep_size = '32MB'",
     "SELECT pg_reload_conf()",
+    // The other standby has all of it before it goes.
     "DO $$ BEGIN FOR segment IN 1..12 LOOP
         PERFORM pg_logical_emit_message(false, 'scenario', ''), pg_switch_wal();
+        WHILE EXISTS (SELECT FROM pg_stat_replication
+            WHERE flush_lsn < pg_current_wal_insert_lsn() - 16777216) LOOP
+            PERFORM pg_sleep(0.05);
+        END LOOP;
     END LOOP; END $$",
     "CHECKPOINT",
     "ALTER SYSTEM RESET max_slot_wal_keep_size",
@@ -271,13 +281,20 @@ async fn whoever_took_over_and_was_gone_at_once_follows_the_next_primary() -> an
         patroni::node(&stack, &away.service).await?,
         patroni::node(&stack, &lost.service).await?,
     ];
+    patroni::promotion(&left, CHOSEN_BOUND).await?;
     let third = patroni::leader(&left).await?;
+    let began = Utc::now().timestamp();
     gone.start().await?;
     stack.project.heal(RETURN_BOUND).await?;
     println!("{first:?}, then {second:?}, then {third:?}");
     ensure!(
         third.timeline > second.timeline,
         "{third:?} after {second:?}"
+    );
+    let log = gone.logs(began).await?;
+    ensure!(
+        log.contains("running pg_rewind") && !log.contains("copy-anew"),
+        "{log}"
     );
     hall.purchase_within(0, Duration::from_secs(20)).await?;
     hall.every_promise_held().await
@@ -297,15 +314,20 @@ async fn a_standby_whose_wal_is_gone_is_copied_anew() -> anyhow::Result<()> {
         .await?;
     let primary = stack.project.one(&leader.service).await?;
     let slot = made.struck()[0].service.replace('-', "_");
-    let found = format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'");
-    let mut psql = vec!["psql", "-XAtq", "-h", "/run/postgresql", "-U", "postgres"];
-    for command in LOSE_SLOTS.into_iter().chain([found.as_str()]) {
-        psql.extend(["-c", command]);
+    let status = format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    let psql = ["psql", "-XAtq", "-h", "/run/postgresql", "-U", "postgres"];
+    let mut losing = psql.to_vec();
+    for command in LOSE_SLOTS {
+        losing.extend(["-c", command]);
     }
-    let printed = primary.run(&psql).await?;
-    ensure!(printed.text.ends_with("lost\n"), "{printed:?}");
+    let asking = [&psql[..], &["-c", &status]].concat();
+    let done = primary.run(&losing).await?;
+    let before = primary.run(&asking).await?;
+    ensure!(before.text == "lost\n", "{done:?}, {before:?}");
     made.undo().await?;
     stack.project.heal(COPIED_BOUND).await?;
+    let after = primary.run(&asking).await?;
+    ensure!(after.text == "reserved\n", "{after:?}");
     hall.purchase_within(0, Duration::from_secs(10)).await?;
     hall.every_promise_held().await
 }
