@@ -1,7 +1,5 @@
 """Claims the number of the timeline that a promotion begins.
 
-    claim-timeline.py etcd-1:2379,etcd-2:2379,etcd-3:2379
-
 A promoted node numbers its timeline by what it knows. One that missed the last
 promotion, because whoever was promoted is away again, would give its own the same
 number, and neither Postgres nor Patroni could tell the two apart
@@ -109,7 +107,7 @@ def claim(members: list[str], me: str, newest: int) -> tuple[int, str] | None:
 
 def main() -> None:
     me = os.environ["NODE_NAME"]
-    members = sys.argv[1].split(",")
+    members = os.environ["ETCD_HOSTS"].split(",")
     newest = newest_timeline()
     # Once more where an answer was lost: then the claim itself was in the way.
     claimed = next(filter(None, (claim(members, me, newest) for _ in range(TRIES))), None)

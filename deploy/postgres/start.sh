@@ -15,8 +15,8 @@ PATRONI_SUPERUSER_PASSWORD=$(read_secret superuser)
 PATRONI_REPLICATION_PASSWORD=$(read_secret replicator)
 PATRONI_REWIND_PASSWORD=$(read_secret rewinder)
 export PATRONI_SUPERUSER_PASSWORD PATRONI_REPLICATION_PASSWORD PATRONI_REWIND_PASSWORD
-# Patroni keeps its own variables from what it runs, and claim-timeline.py needs this one.
-export NODE_NAME="$PATRONI_NAME"
+# Patroni keeps its own variables from what it runs, and claim-timeline.py needs these.
+export NODE_NAME="$PATRONI_NAME" ETCD_HOSTS="$PATRONI_ETCD3_HOSTS"
 
 # A pid file of a container that was killed names a process of this one.
 rm -f /var/lib/postgresql/data/cluster/postmaster.pid
