@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::haproxy;
 use crate::patroni::{self, Node};
-use crate::stack::{Hall, Stack, unavailable};
+use crate::stack::{Hall, Stack, eventually, unavailable};
 
 /// From the fault to the first of ten good answers in a row, as promised. A primary that nobody
 /// reaches any more is as good as killed.
@@ -313,7 +313,8 @@ async fn a_standby_whose_wal_is_gone_is_copied_anew() -> anyhow::Result<()> {
         .strike(&on(Target::PostgresStandby, Kind::Kill))
         .await?;
     let primary = stack.project.one(&leader.service).await?;
-    let slot = made.struck()[0].service.replace('-', "_");
+    let away = made.struck()[0].clone();
+    let slot = away.service.replace('-', "_");
     let status = format!("SELECT wal_status FROM pg_replication_slots WHERE slot_name = '{slot}'");
     let psql = ["psql", "-XAtq", "-h", "/run/postgresql", "-U", "postgres"];
     let mut losing = psql.to_vec();
@@ -324,10 +325,17 @@ async fn a_standby_whose_wal_is_gone_is_copied_anew() -> anyhow::Result<()> {
     let done = primary.run(&losing).await?;
     let before = primary.run(&asking).await?;
     ensure!(before.text == "lost\n", "{done:?}, {before:?}");
+    let began = Utc::now().timestamp();
     made.undo().await?;
+    // Its health says nothing yet: commits may rest on it until Patroni's next turn.
+    eventually(COPIED_BOUND, "there is another slot for it", async || {
+        let after = primary.run(&asking).await?;
+        Ok((after.text == "reserved\n").then_some(()))
+    })
+    .await?;
     stack.project.heal(COPIED_BOUND).await?;
-    let after = primary.run(&asking).await?;
-    ensure!(after.text == "reserved\n", "{after:?}");
+    let log = away.logs(began).await?;
+    ensure!(log.contains("copy-anew: this node"), "{log}");
     hall.purchase_within(0, Duration::from_secs(10)).await?;
     hall.every_promise_held().await
 }
