@@ -5,6 +5,7 @@
 //! only ever added, with a default, within a version.
 
 pub mod account;
+pub mod audit;
 pub mod bank;
 pub mod outbox;
 pub mod seating;

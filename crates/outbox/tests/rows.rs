@@ -34,6 +34,10 @@ fn pace(queue_created_at: DateTime<Utc>) -> Pace {
     }
 }
 
+/// So many seconds before something is due it is looked that it is not: more than a busy machine takes
+/// from one step of a test to the next.
+const AHEAD: i32 = 8;
+
 /// The queue has been there for long.
 fn old_queue() -> Pace {
     pace(Utc::now() - TimeDelta::days(1))
@@ -71,6 +75,7 @@ async fn age(pool: &PgPool, seconds: i32) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn numbers_have_no_gaps_whatever_is_rolled_back(pool: PgPool) {
     let group = Uuid::now_v7();
     for commit in [true, false, true, false, false, true] {
@@ -90,6 +95,7 @@ async fn numbers_have_no_gaps_whatever_is_rolled_back(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn one_row_of_a_group_is_in_flight_and_the_next_follows_its_delivery(pool: PgPool) {
     let (group, other) = (Uuid::now_v7(), Uuid::now_v7());
     let first = write(&pool, group, Kind::Charge).await;
@@ -106,6 +112,7 @@ async fn one_row_of_a_group_is_in_flight_and_the_next_follows_its_delivery(pool:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_message_says_what_stands_in_its_row(pool: PgPool) {
     let group = Uuid::now_v7();
     let id = write(&pool, group, Kind::Charge).await;
@@ -126,17 +133,19 @@ async fn a_message_says_what_stands_in_its_row(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn an_undelivered_row_is_sent_again_ever_more_rarely(pool: PgPool) {
     let id = write(&pool, Uuid::now_v7(), Kind::Charge).await;
     for back_off in [10, 20, 40, 60, 60] {
         assert_eq!(mark(&pool).await, [id]);
-        age(&pool, back_off - 2).await;
+        age(&pool, back_off - AHEAD).await;
         assert_eq!(mark(&pool).await, NONE);
-        age(&pool, 3).await;
+        age(&pool, AHEAD + 1).await;
     }
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn what_was_sent_to_a_queue_that_is_lost_is_due_at_once(pool: PgPool) {
     let id = write(&pool, Uuid::now_v7(), Kind::Charge).await;
     assert_eq!(mark(&pool).await, [id]);
@@ -145,12 +154,14 @@ async fn what_was_sent_to_a_queue_that_is_lost_is_due_at_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_new_leader_soon_sends_again_what_a_former_one_may_not_have_sent(pool: PgPool) {
     let long_ago = write(&pool, Uuid::now_v7(), Kind::Charge).await;
     assert_eq!(mark(&pool).await, [long_ago]);
     age(&pool, 3).await;
     let id = write(&pool, Uuid::now_v7(), Kind::Charge).await;
     assert_eq!(mark(&pool).await, [id]);
+    age(&pool, -AHEAD).await;
     assert_eq!(relay::former_since(&pool, TO, 1).await.unwrap(), None);
     let in_doubt = |former_since| Pace {
         former_since,
@@ -158,8 +169,8 @@ async fn a_new_leader_soon_sends_again_what_a_former_one_may_not_have_sent(pool:
     };
     let since = relay::former_since(&pool, TO, 2).await.unwrap();
     assert!(mark_with(&pool, 2, in_doubt(since)).await.is_empty());
-    age(&pool, 3).await;
-    let since = since.map(|since| since - TimeDelta::seconds(3));
+    age(&pool, AHEAD + 3).await;
+    let since = since.map(|since| since - TimeDelta::seconds((AHEAD + 3).into()));
     assert_eq!(
         mark(&pool).await,
         NONE,
@@ -181,6 +192,7 @@ async fn a_new_leader_soon_sends_again_what_a_former_one_may_not_have_sent(pool:
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_row_whose_send_failed_is_due_unless_it_was_sent_again(pool: PgPool) {
     let id = write(&pool, Uuid::now_v7(), Kind::Charge).await;
     let failed = mark_with(&pool, 1, old_queue()).await;
@@ -202,6 +214,7 @@ async fn a_row_whose_send_failed_is_due_unless_it_was_sent_again(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn two_relays_at_once_never_mark_the_same_row(pool: PgPool) {
     for _ in 0..40 {
         write(&pool, Uuid::now_v7(), Kind::Charge).await;
@@ -214,6 +227,7 @@ async fn two_relays_at_once_never_mark_the_same_row(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_dead_row_blocks_its_group_and_redrive_clears_all_of_it(pool: PgPool) {
     let (group, other) = (Uuid::now_v7(), Uuid::now_v7());
     let first = write(&pool, group, Kind::Charge).await;
@@ -265,6 +279,7 @@ async fn a_dead_row_blocks_its_group_and_redrive_clears_all_of_it(pool: PgPool) 
 }
 
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn delivered_rows_are_pruned_when_they_are_old(pool: PgPool) {
     let ids = [
         write(&pool, Uuid::now_v7(), Kind::Charge).await,
@@ -291,6 +306,7 @@ async fn delivered_rows_are_pruned_when_they_are_old(pool: PgPool) {
 /// The pure rule's property, with the real functions: whatever is lost, repeated and shuffled,
 /// each row takes effect once and in the order of its group.
 #[sqlx::test(migrator = "MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn effects_come_once_and_in_order_whatever_the_queue_does(pool: PgPool) {
     let mut random = rand::rngs::StdRng::seed_from_u64(20_261_123);
     let groups: Vec<Uuid> = (0..5).map(|_| Uuid::now_v7()).collect();

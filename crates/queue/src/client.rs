@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
+use aws_sdk_sqs::config::BehaviorVersion;
 use aws_sdk_sqs::config::retry::RetryConfig;
 use aws_sdk_sqs::config::timeout::TimeoutConfig;
-use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 
 /// How long one call may take, all attempts together. A long poll may take its wait in addition.
 pub(crate) const CALL_LIMIT: Duration = Duration::from_secs(5);
@@ -29,14 +29,9 @@ pub fn client(endpoint: &str) -> Client {
         .with_max_backoff(Duration::from_millis(500));
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-central-1"))
-        .credentials_provider(Credentials::new(
-            "boxoffice",
-            "boxoffice",
-            None,
-            None,
-            "static",
-        ))
+        .http_client(aws::http_client())
+        .region(aws::region())
+        .credentials_provider(aws::credentials())
         .endpoint_url(endpoint)
         .timeout_config(timeouts)
         .retry_config(retries)

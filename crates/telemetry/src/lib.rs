@@ -15,7 +15,7 @@ use prometheus::{Encoder, TextEncoder};
 /// # Errors
 /// What is wrong with it.
 pub fn filter(text: &str) -> Result<String, String> {
-    tracing_subscriber::EnvFilter::try_new(text)
+    log::filter(text)
         .map(|_| text.to_owned())
         .map_err(|error| error.to_string())
 }

@@ -8,7 +8,7 @@ use std::panic::PanicHookInfo;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{ParseError, Targets};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -19,7 +19,7 @@ pub(crate) fn start(
     service: &'static str,
     filter: &str,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::try_new(filter)?;
+    let filter = self::filter(filter)?;
     let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(JsonFields)
         .event_format(Line { service });
@@ -29,6 +29,12 @@ pub(crate) fn start(
         .try_init()?;
     std::panic::set_hook(Box::new(panicked));
     Ok(())
+}
+
+/// Levels by target. The library's other filter also matches fields by regular expressions, and the
+/// engine for these takes longer to compile than the rest of this crate's dependencies together.
+pub(crate) fn filter(text: &str) -> Result<Targets, ParseError> {
+    text.parse()
 }
 
 /// Logs a panic as one line like any other, with its trace where `RUST_BACKTRACE` asks for one.

@@ -234,6 +234,7 @@ async fn fill(pool: &PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn each_index_is_used_by_the_query_it_serves(pool: PgPool) {
     fill(&pool).await;
     let mut unused = Vec::new();
@@ -256,6 +257,7 @@ async fn each_index_is_used_by_the_query_it_serves(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn no_index_stands_there_without_its_query(pool: PgPool) {
     let rows = sqlx::query(
         "SELECT indexrelid::regclass::text AS name FROM pg_index

@@ -138,6 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
+    #[ignore = "needs the stores: make test"]
     async fn what_is_answered_opens_nothing_and_what_is_back_is_asked_again() {
         let trial = Trial::begin().await;
         let circuit = trial.catalog.events.circuit();
@@ -153,12 +154,12 @@ mod tests {
         for _ in 0..FAILURES {
             circuit.breaker.permit().unwrap().failed();
         }
-        circuit.watch();
         let refused = trial.catalog.events.get(id).await.unwrap_err();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        circuit.watch();
         let began = tokio::time::Instant::now();
         while trial.catalog.events.get(id).await.is_err() {
-            assert!(began.elapsed() < Duration::from_secs(10), "never closed");
+            assert!(began.elapsed() < Duration::from_secs(40), "never closed");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

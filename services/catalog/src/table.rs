@@ -20,9 +20,9 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::BehaviorVersion;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
@@ -52,14 +52,9 @@ pub const OPERATION_TIMEOUT: Duration = Duration::from_millis(1_100);
 pub fn client(endpoint: &str) -> Client {
     let config = aws_sdk_dynamodb::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .region(Region::from_static("eu-central-1"))
-        .credentials_provider(Credentials::new(
-            "boxoffice",
-            "boxoffice",
-            None,
-            None,
-            "static",
-        ))
+        .http_client(aws::http_client())
+        .region(aws::region())
+        .credentials_provider(aws::credentials())
         .endpoint_url(endpoint)
         .retry_config(
             RetryConfig::standard()

@@ -20,6 +20,9 @@ use crate::{Booking, Catalog, Events, Popularity, Reads, table};
 
 const TABLE: &str = "catalog-tests";
 
+/// How the problem begins that says that DynamoDB did not answer.
+const UNANSWERED: &str = "the store of events does not answer";
+
 fn setting(name: &str) -> String {
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: the tests need the real parts"))
@@ -92,11 +95,23 @@ impl Trial {
         )
     }
 
+    /// Sends a request as a client would: again while DynamoDB does not answer, which on a busy
+    /// machine it may not do within the limits of an operation.
+    async fn repeat(&self, request: impl Fn() -> Request<Body>) -> (StatusCode, Value) {
+        for _ in 0..40 {
+            let (status, _, body) = self.ask(request()).await;
+            let unanswered = status == StatusCode::SERVICE_UNAVAILABLE && body.contains(UNANSWERED);
+            if !unanswered {
+                return (status, serde_json::from_str(&body).unwrap_or(Value::Null));
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        }
+        panic!("DynamoDB did not answer for ten seconds");
+    }
+
     pub async fn get(&self, path: &str, who: As) -> (StatusCode, Value) {
-        let (status, _, body) = self
-            .ask(request("GET", path, who).body(Body::empty()).unwrap())
-            .await;
-        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+        self.repeat(|| request("GET", path, who).body(Body::empty()).unwrap())
+            .await
     }
 
     /// Sends a draft; `headers` are an `Idempotency-Key` or `If-Match`.
@@ -108,14 +123,16 @@ impl Trial {
         headers: &[(&str, &str)],
         draft: &Draft,
     ) -> (StatusCode, Value) {
-        let mut request =
-            request(method, path, who).header(header::CONTENT_TYPE, "application/json");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let body = serde_json::to_vec(draft).unwrap();
-        let (status, _, body) = self.ask(request.body(Body::from(body)).unwrap()).await;
-        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+        self.repeat(|| {
+            let mut request =
+                request(method, path, who).header(header::CONTENT_TYPE, "application/json");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let body = serde_json::to_vec(draft).unwrap();
+            request.body(Body::from(body)).unwrap()
+        })
+        .await
     }
 
     /// Creates a draft; tells its id.

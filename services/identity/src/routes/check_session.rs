@@ -25,7 +25,7 @@ pub(super) async fn check(
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use messages::account::{Account, Role};
     use sqlx::PgPool;
@@ -33,7 +33,7 @@ mod tests {
     use uuid::Uuid;
 
     use crate::routes::testing::{TestIdentity, sessions};
-    use crate::sessions::{LIFETIME, MOST, Token};
+    use crate::sessions::{LIFETIME, MOST, QUESTION_TIMEOUT, Token};
 
     /// What the check of a session comes to.
     async fn checked(identity: &TestIdentity, token: &Token) -> u16 {
@@ -42,6 +42,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn a_session_tells_whose_it_is(pool: PgPool) {
         let identity = TestIdentity::open(pool).await;
         let account = Account {
@@ -66,6 +67,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn one_session_too_many_ends_the_oldest(pool: PgPool) {
         let identity = TestIdentity::open(pool).await;
         let account = Account {
@@ -105,6 +107,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn whatever_is_not_a_session_is_refused(pool: PgPool) {
         let identity = TestIdentity::open(pool).await;
         let forged = format!("Bearer {}", "0".repeat(64));
@@ -126,6 +129,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn where_the_check_cannot_be_made_nobody_is_let_in(pool: PgPool) {
         let identity = TestIdentity::with(pool, sessions("127.0.0.1:1"));
         let started = Instant::now();
@@ -134,7 +138,7 @@ mod tests {
             .await;
         assert_eq!(refused.status, 503);
         assert!(
-            started.elapsed() < Duration::from_millis(1500),
+            started.elapsed() < 4 * QUESTION_TIMEOUT,
             "{:?}",
             started.elapsed()
         );

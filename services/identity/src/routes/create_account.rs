@@ -191,6 +191,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn a_repetition_gets_the_first_answer(pool: PgPool) {
         let identity = TestIdentity::open(pool.clone()).await;
         let body = ada();
@@ -219,6 +220,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn a_key_is_its_addresss_own(pool: PgPool) {
         let identity = TestIdentity::open(pool.clone()).await;
         let (ada, mut bob) = (ada(), ada());
@@ -236,6 +238,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn the_same_key_in_parallel_makes_one_account(pool: PgPool) {
         let identity = Arc::new(TestIdentity::open(pool.clone()).await);
         let body = ada();
@@ -255,6 +258,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn an_address_has_one_account_however_it_is_capitalised(pool: PgPool) {
         let identity = TestIdentity::open(pool.clone()).await;
         let mut body = ada();
@@ -272,6 +276,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn bad_input_names_its_field_and_changes_nothing(pool: PgPool) {
         let identity = TestIdentity::open(pool.clone()).await;
         for (field, value) in [
@@ -297,6 +302,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn no_password_and_no_fast_hash_of_one_is_kept(pool: PgPool) {
         let identity = TestIdentity::open(pool.clone()).await;
         let (one, mut other) = (ada(), ada());

@@ -131,6 +131,7 @@ mod tests {
     use crate::routes::testing::{PASSWORD, TestIdentity, ada, sessions};
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn the_right_password_gives_a_session_and_no_other_does(pool: PgPool) {
         let identity = TestIdentity::open(pool).await;
         let body = ada();
@@ -150,6 +151,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn an_unknown_address_takes_as_long_as_a_wrong_password(pool: PgPool) {
         let identity = TestIdentity::open(pool).await;
         let body = ada();
@@ -175,6 +177,7 @@ mod tests {
     }
 
     #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
     async fn without_redis_there_is_no_sign_in(pool: PgPool) {
         let identity = TestIdentity::with(pool, sessions("127.0.0.1:1"));
         let body = ada();

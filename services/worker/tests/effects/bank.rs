@@ -160,6 +160,7 @@ async fn no_payment_is_the_trial_whether_the_bank_is_back() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(longest, charged).await.unwrap();
+    // Generous: a busy machine makes the trial late.
+    tokio::time::timeout(4 * longest, charged).await.unwrap();
     assert_eq!(charges(), 2);
 }

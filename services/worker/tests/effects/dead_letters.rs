@@ -15,6 +15,7 @@ use crate::queues::{Queues, put, put_all};
 use crate::world::{FINE, World};
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_dead_row_blocks_its_order_until_it_is_redriven(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let order = world.order(FINE).await;
@@ -57,6 +58,7 @@ async fn a_dead_row_blocks_its_order_until_it_is_redriven(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_queue_that_is_away_keeps_no_news_of_another_back(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let order = world.paid_order().await;
@@ -81,6 +83,7 @@ async fn a_queue_that_is_away_keeps_no_news_of_another_back(pool: PgPool) {
 
 /// A queue may remember each time that a letter was received for as long as the letter is there.
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_letter_is_read_again_only_when_something_has_changed(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let mut letters = Vec::new();
@@ -138,6 +141,7 @@ async fn a_letter_is_read_again_only_when_something_has_changed(pool: PgPool) {
 
 /// Those in front, which are known, may not hide for ever the one behind them.
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_letter_is_read_however_many_stand_before_it(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let order = world.paid_order().await;
@@ -176,6 +180,7 @@ async fn a_letter_is_read_however_many_stand_before_it(pool: PgPool) {
 }
 
 #[tokio::test]
+#[ignore = "needs the stores: make test"]
 async fn an_unreadable_letter_is_moved_and_not_copied() {
     for queues in [Queues::fifo().await, Queues::standard().await] {
         let Queues { live, dead } = queues;
@@ -201,6 +206,7 @@ async fn an_unreadable_letter_is_moved_and_not_copied() {
 }
 
 #[tokio::test]
+#[ignore = "needs the stores: make test"]
 async fn a_letter_that_cannot_be_sent_stays_where_it_is() {
     let Queues { dead, .. } = Queues::fifo().await;
     let nobody = Queue::new(queue::client("http://127.0.0.1:9"), "nobody");

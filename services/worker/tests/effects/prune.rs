@@ -67,6 +67,7 @@ fn charged_and_paid_out(orders: i64) -> [(String, i64); 2] {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn an_event_that_is_over_shrinks_to_its_balances_once_nothing_of_it_is_open(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();
@@ -162,6 +163,7 @@ async fn broken(pool: &PgPool) -> i64 {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_large_hall_goes_in_steps_and_no_order_is_ever_half_gone(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();
@@ -186,6 +188,7 @@ async fn a_large_hall_goes_in_steps_and_no_order_is_ever_half_gone(pool: PgPool)
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn pruning_waits_for_a_hold_that_is_being_placed_and_then_leaves_the_event(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();
@@ -217,6 +220,7 @@ async fn pruning_waits_for_a_hold_that_is_being_placed_and_then_leaves_the_event
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn an_event_that_cannot_be_pruned_does_not_stand_in_the_way_of_others(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();
@@ -251,6 +255,7 @@ async fn an_event_that_cannot_be_pruned_does_not_stand_in_the_way_of_others(pool
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn old_rows_and_keys_go_and_young_ones_stay(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();
@@ -281,6 +286,7 @@ async fn old_rows_and_keys_go_and_young_ones_stay(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn holds_that_came_to_nothing_go_an_hour_after_their_time(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();

@@ -10,6 +10,7 @@ use crate::queues::{Queues, put};
 use crate::world::{FINE, World, metric};
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_queue_that_stands_empty_is_purged_once_an_hour_and_another_never(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();

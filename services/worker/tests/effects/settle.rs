@@ -23,6 +23,7 @@ async fn pay_all(world: &World, token: i64) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn an_event_is_settled_once_a_period_and_what_comes_later_goes_into_the_next(pool: PgPool) {
     let world = World::new(pool, FINE).await;
     let token = fence::mint(&world.pool, "a").await.unwrap();
@@ -45,6 +46,7 @@ async fn an_event_is_settled_once_a_period_and_what_comes_later_goes_into_the_ne
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_refund_after_the_payout_is_taken_off_the_next_one(pool: PgPool) {
     let world = World::new(pool, FINE).await;
     let token = fence::mint(&world.pool, "a").await.unwrap();
@@ -76,6 +78,7 @@ async fn a_refund_after_the_payout_is_taken_off_the_next_one(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_refused_payout_leaves_the_money_owed_and_is_not_tried_each_period(pool: PgPool) {
     let world = World::new(pool, DECLINED).await;
     let token = fence::mint(&world.pool, "a").await.unwrap();
@@ -93,6 +96,7 @@ async fn a_refused_payout_leaves_the_money_owed_and_is_not_tried_each_period(poo
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn more_than_the_bank_moves_at_once_is_paid_over_several_periods(pool: PgPool) {
     let world = World::new(pool, FINE).await;
     let token = fence::mint(&world.pool, "a").await.unwrap();
@@ -135,6 +139,7 @@ async fn more_than_the_bank_moves_at_once_is_paid_over_several_periods(pool: PgP
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn what_the_bank_does_not_take_is_refused_and_not_asked_for_ever(pool: PgPool) {
     let refusals = || metric("settle_payouts_total{outcome=\"refused\"}");
     let world = World::new(pool, "no account").await;
@@ -155,6 +160,7 @@ async fn what_the_bank_does_not_take_is_refused_and_not_asked_for_ever(pool: PgP
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn after_refusals_in_a_row_an_event_waits_for_the_next_day(pool: PgPool) {
     async fn later(world: &World, minutes: i32) {
         sqlx::query("UPDATE settlements SET tried_at = tried_at - make_interval(mins => $1)")
@@ -201,6 +207,7 @@ async fn after_refusals_in_a_row_an_event_waits_for_the_next_day(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_payout_that_fails_stays_due_and_lets_others_go_first(pool: PgPool) {
     let world = World::new(pool, FINE).await;
     let token = fence::mint(&world.pool, "a").await.unwrap();

@@ -19,6 +19,7 @@ fn tickets(pool: PgPool) -> Tickets {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_paid_order_gets_its_tickets_once(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let order = world.paid_order().await;
@@ -46,6 +47,7 @@ async fn a_paid_order_gets_its_tickets_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn a_cancelled_ticket_is_skipped_and_the_row_is_done(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let order = world.paid_order().await;

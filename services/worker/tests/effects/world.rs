@@ -261,7 +261,7 @@ impl World {
     /// What the bank's own books say.
     pub async fn books(&self) -> Balance {
         let http = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(20))
             .build()
             .unwrap();
         let answer = http

@@ -1,4 +1,3 @@
 //! An event's books, for checkers.
 
-pub mod books;
 pub mod read;

@@ -122,6 +122,7 @@ mod tests {
     use crate::fixture::{Fixture, who};
 
     #[sqlx::test(migrations = "./migrations")]
+    #[ignore = "needs the stores: make test"]
     async fn every_seat_is_free_held_or_sold(pool: PgPool) {
         let house = Fixture::with_seats(pool, 2, 5).await;
         let ann = who("customer");

@@ -167,6 +167,7 @@ mod tests {
     use crate::fixture::{Fixture, who};
 
     #[sqlx::test(migrations = "./migrations")]
+    #[ignore = "needs the stores: make test"]
     async fn pages_hold_each_seat_once_and_show_what_can_be_had(pool: PgPool) {
         let house = Fixture::with_seats(pool, 2, 6).await;
         let ann = who("customer");
@@ -214,6 +215,7 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "./migrations")]
+    #[ignore = "needs the stores: make test"]
     async fn an_unknown_event_is_404_and_a_bad_page_is_named(pool: PgPool) {
         let house = Fixture::with_seats(pool, 1, 1).await;
         let ann = who("customer");

@@ -3,24 +3,12 @@
 //! A plain read of one statement, read committed.
 
 use axum::extract::State;
+use messages::audit::Outbox;
 use problem::Problem;
 use problem::extract::Json;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::routes::answers;
-
-/// What is on its way.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Outbox {
-    /// Rows whose effect is not recorded yet, the dead ones left out.
-    pub undelivered: i64,
-    /// Rows that could not be delivered and wait for a person.
-    pub dead: i64,
-    /// Age of the oldest undelivered row; 0 where there is none.
-    pub oldest_seconds: f64,
-}
 
 /// Count what is on its way.
 #[utoipa::path(
@@ -55,6 +43,7 @@ mod tests {
     use crate::orders::Order;
 
     #[sqlx::test(migrations = "./migrations")]
+    #[ignore = "needs the stores: make test"]
     async fn rows_are_on_their_way_until_delivered_or_dead(pool: PgPool) {
         let house = Fixture::with_seats(pool, 1, 3).await;
         let ann = who("customer");

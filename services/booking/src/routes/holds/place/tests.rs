@@ -33,6 +33,7 @@ async fn named(house: &Fixture, who: &messages::account::Account, seats: &[i32])
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn the_best_seats_are_held_in_rank_order_at_a_frozen_price(pool: PgPool) {
     let house = Fixture::with_seats(pool, 2, 3).await;
     let ann = who("customer");
@@ -66,6 +67,7 @@ async fn the_best_seats_are_held_in_rank_order_at_a_frozen_price(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn fifty_customers_never_share_one_of_thirty_seats(pool: PgPool) {
     let house = Fixture::with_seats(pool, 3, 10).await;
     let tries = (0..50).map(|_| async {
@@ -95,6 +97,7 @@ async fn fifty_customers_never_share_one_of_thirty_seats(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn customers_who_name_the_same_seats_in_any_order_never_share_one(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 4).await;
     let mut any = false;
@@ -123,6 +126,7 @@ async fn customers_who_name_the_same_seats_in_any_order_never_share_one(pool: Pg
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_seat_whose_hold_expired_is_free_at_once(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 2).await;
     let ann = who("customer");
@@ -142,6 +146,7 @@ async fn a_seat_whose_hold_expired_is_free_at_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn seats_that_are_only_locked_are_busy_and_never_sold_out(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 3).await;
     let mut other = house.pool.begin().await.unwrap();
@@ -175,6 +180,7 @@ async fn seats_that_are_only_locked_are_busy_and_never_sold_out(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn seats_that_cannot_be_had_are_named(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 5).await;
     let ann = who("customer");
@@ -205,6 +211,7 @@ async fn seats_that_cannot_be_had_are_named(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn the_best_seats_of_a_section_are_of_that_section(pool: PgPool) {
     let house = Fixture::empty(pool);
     let event_id = Uuid::now_v7();
@@ -240,6 +247,7 @@ async fn the_best_seats_of_a_section_are_of_that_section(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn nothing_of_an_event_that_has_begun_is_held(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 3).await;
     let ann = who("customer");
@@ -269,6 +277,7 @@ async fn nothing_of_an_event_that_has_begun_is_held(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn the_start_is_judged_where_the_seats_are_taken(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 2).await;
     let wanted = Wanted::Best(Best {
@@ -284,6 +293,7 @@ async fn the_start_is_judged_where_the_seats_are_taken(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_key_gets_its_first_answer_again_even_when_the_hold_is_over(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 1).await;
     let ann = who("customer");
@@ -308,6 +318,7 @@ async fn a_key_gets_its_first_answer_again_even_when_the_hold_is_over(pool: PgPo
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_key_sent_in_parallel_holds_once(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 9).await;
     let ann = who("customer");
@@ -323,6 +334,7 @@ async fn a_key_sent_in_parallel_holds_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_request_that_breaks_a_rule_changes_nothing(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 9).await;
     let ann = who("customer");
@@ -359,6 +371,7 @@ async fn a_request_that_breaks_a_rule_changes_nothing(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn who_waits_for_a_request_with_the_same_key_is_told_busy_in_time(pool: PgPool) {
     let hall = Fixture::with_seats(pool.clone(), 1, 3).await;
     let options = pool.connect_options().as_ref().clone();

@@ -14,6 +14,7 @@ use crate::orders::{Order, State};
 const ORDERS: &str = "/api/booking/orders";
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn an_order_has_its_seats_and_asks_for_its_charge(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 3).await;
     let ann = who("customer");
@@ -67,6 +68,7 @@ async fn an_order_has_its_seats_and_asks_for_its_charge(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn only_ones_own_active_hold_can_be_ordered_and_only_once(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 3).await;
     let ann = who("customer");
@@ -87,6 +89,7 @@ async fn only_ones_own_active_hold_can_be_ordered_and_only_once(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_hold_whose_seat_another_customer_took_cannot_be_ordered(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 2).await;
     let (ann, bob) = (who("customer"), who("customer"));
@@ -119,6 +122,7 @@ async fn a_hold_whose_seat_another_customer_took_cannot_be_ordered(pool: PgPool)
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn the_clock_is_asked_after_the_hold_is_locked(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 1).await;
     let ann = who("customer");
@@ -142,6 +146,7 @@ async fn the_clock_is_asked_after_the_hold_is_locked(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_hold_of_an_event_that_has_begun_cannot_be_ordered(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 2).await;
     let ann = who("customer");
@@ -167,6 +172,7 @@ async fn a_hold_of_an_event_that_has_begun_cannot_be_ordered(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn what_has_no_seats_is_read_all_the_same(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 1).await;
     let ann = who("customer");
@@ -189,6 +195,7 @@ async fn what_has_no_seats_is_read_all_the_same(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_key_sent_in_parallel_makes_one_order_and_gets_the_same_bytes(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 1).await;
     let ann = who("customer");
@@ -216,6 +223,7 @@ async fn a_key_sent_in_parallel_makes_one_order_and_gets_the_same_bytes(pool: Pg
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_refused_order_stores_nothing_so_its_key_may_come_again(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 1).await;
     let ann = who("customer");
@@ -237,6 +245,7 @@ async fn a_refused_order_stores_nothing_so_its_key_may_come_again(pool: PgPool) 
 }
 
 #[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
 async fn a_card_has_sixteen_digits(pool: PgPool) {
     let house = Fixture::with_seats(pool, 1, 1).await;
     let ann = who("customer");

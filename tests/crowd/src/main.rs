@@ -1,0 +1,5 @@
+//! The program `crowd`: see `crowd --help`.
+
+fn main() -> std::process::ExitCode {
+    crowd::command::main()
+}

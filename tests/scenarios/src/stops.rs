@@ -1,0 +1,463 @@
+//! SIGTERM: every process ends within its time, with exit code 0, and no request is lost.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use client::booking::Wanted;
+use client::{Budget, Client, Failure, Order, OrderState};
+use crowd::visit::cards;
+use faults::Container;
+use futures_util::future::join_all;
+use uuid::Uuid;
+
+use crate::deadline::{SLACK, generous};
+use crate::guest::Guest;
+use crate::hall::{READS, read_each};
+use crate::stack::{Hall, Stack, eventually, is_shed, refused_with, unavailable};
+
+/// How long the engine waits for all but the nodes of Postgres.
+const STOP_BOUND: Duration = Duration::from_secs(10);
+
+/// How many sign-ins are asked for at once: half a second's work for two replicas.
+const SIGN_INS: usize = 48;
+
+/// Seats of a hall, more than are ordered while all replicas of a service are stopped in turn, and
+/// customers in front of it: two who look around, one who buys, and three who only read.
+const SEATS: u32 = 480;
+const CUSTOMERS: u32 = 6;
+
+/// Who is stopped before whom, those of a line at once: first whoever leans on others, as compose
+/// does. What is not named here leans on all of it.
+const ORDER: [&[&str]; 11] = [
+    &["crowd"],
+    &["nginx"],
+    &["worker", "booking", "catalog", "identity"],
+    &["bank", "cache", "localstack", "dynamodb"],
+    &["redis-1", "redis-2", "redis-3"],
+    &["sentinel-1", "sentinel-2", "sentinel-3"],
+    &["haproxy"],
+    &["postgres-1"],
+    &["postgres-2"],
+    &["postgres-3"],
+    &["etcd-1", "etcd-2", "etcd-3"],
+];
+
+/// Services whose names Nginx asks for.
+const BEHIND_NGINX: [&str; 3] = ["booking", "catalog", "identity"];
+
+/// Those of them that are ours, or end with 0 when they are told to stop.
+const ENDS_WITH_0: [&str; 7] = [
+    "crowd", "nginx", "worker", "booking", "catalog", "identity", "bank",
+];
+
+/// How long the whole stack may take to come up again.
+const START_BOUND: Duration = Duration::from_secs(90);
+
+/// The exit code of a process that was ended by SIGKILL.
+const KILLED: i64 = 137;
+
+/// How long an order may take to be paid while neither the workers nor the bank are stopped.
+const PAID_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a service waits at least before it sheds a request that the machine is too busy for: the
+/// shortest of its time limits. A 503 that comes sooner is the doing of what was stopped.
+const SHED_AFTER: Duration = Duration::from_millis(500);
+
+/// Somebody at the door, who asks for each thing once.
+#[derive(Clone, Debug)]
+enum Person {
+    /// Reads, often enough that some read is always on its way to each replica.
+    Reads(Client),
+    /// Looks at the event and at himself, and holds a seat for a moment.
+    Looks(Client),
+    /// Signs in, and out again, because an account has ten sessions at most.
+    Signs(Guest),
+    /// Buys a seat, and looks at the order until it is paid.
+    Buys(Client),
+    /// Orders a seat, and does not wait for its payment.
+    Orders(Client),
+}
+
+impl Person {
+    /// Does it once, and counts the requests.
+    async fn visit(&self, event_id: Uuid, asked: &mut Asked) -> anyhow::Result<()> {
+        match self {
+            Self::Reads(once) => {
+                asked.more(READS);
+                read_each(once, event_id).await?;
+            }
+            Self::Looks(once) => {
+                asked.more(READS);
+                read_each(once, event_id).await?;
+                asked.more(3);
+                let hold = once.hold(event_id, &Wanted::Best(1)).await?;
+                once.read_hold(hold.id).await?;
+                once.release(hold.id).await?;
+            }
+            Self::Signs(guest) => {
+                asked.more(3);
+                let client = guest.sign_in(Budget::ONCE).await?;
+                client.me().await?;
+                client.sign_out().await?;
+            }
+            Self::Buys(once) => {
+                let order = ordered(once, event_id, asked).await?;
+                let began = Instant::now();
+                while read(once, &order, asked).await?.state != OrderState::Paid {
+                    let is_early = began.elapsed() < generous(PAID_WITHIN);
+                    ensure!(is_early, "{} is not paid", order.id);
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+            Self::Orders(once) => {
+                let order = ordered(once, event_id, asked).await?;
+                read(once, &order, asked).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What passes between two visits: a hash of a password and a seat cost more than a look.
+    fn pause(&self) -> Duration {
+        match self {
+            Self::Reads(_) | Self::Looks(_) => Duration::from_millis(20),
+            Self::Signs(_) | Self::Buys(_) => Duration::from_millis(200),
+            Self::Orders(_) => Duration::from_millis(400),
+        }
+    }
+}
+
+async fn ordered(once: &Client, event_id: Uuid, asked: &mut Asked) -> Result<Order, Failure> {
+    asked.more(2);
+    let hold = once.hold(event_id, &Wanted::Best(1)).await?;
+    once.order(hold.id, cards::FINE).await
+}
+
+async fn read(once: &Client, order: &Order, asked: &mut Asked) -> Result<Order, Failure> {
+    asked.more(1);
+    once.read_order(order.id).await
+}
+
+/// How many requests were made, and when the last of them were.
+#[derive(Debug)]
+struct Asked {
+    requests: u32,
+    last: Instant,
+}
+
+impl Asked {
+    fn more(&mut self, requests: u32) {
+        self.requests += requests;
+        self.last = Instant::now();
+    }
+}
+
+/// What somebody asked for without ever repeating anything.
+#[derive(Debug)]
+struct Load {
+    asked: Asked,
+    /// Requests that a service shed because the machine was busy: it was there, and nothing was lost.
+    shed: u32,
+    failures: Vec<String>,
+}
+
+/// Light load until `stop`: each request is sent once, and every failure is written down.
+async fn light_load(person: Person, event_id: Uuid, stop: Arc<AtomicBool>) -> Load {
+    let mut load = Load {
+        asked: Asked {
+            requests: 0,
+            last: Instant::now(),
+        },
+        shed: 0,
+        failures: Vec::new(),
+    };
+    while !stop.load(Ordering::SeqCst) {
+        if let Err(failure) = person.visit(event_id, &mut load.asked).await {
+            let is_late = load.asked.last.elapsed() >= SHED_AFTER;
+            if is_late && failure.downcast_ref::<Failure>().is_some_and(is_shed) {
+                load.shed += 1;
+            } else {
+                load.failures.push(format!("{failure:#}"));
+            }
+        }
+        tokio::time::sleep(person.pause()).await;
+    }
+    load
+}
+
+/// Stops something while two customers look around, a third one buys in this way, others read, and
+/// somebody signs in and out. Every request is answered as if nothing had been stopped.
+async fn under_light_load(
+    hall: &Hall,
+    buys: fn(Client) -> Person,
+    faults: impl AsyncFnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let customer = |number: usize| hall.customers[number].clone().with_budget(Budget::ONCE);
+    let mut people = vec![
+        Person::Looks(customer(0)),
+        Person::Looks(customer(1)),
+        buys(customer(2)),
+        Person::Signs(Guest::sign_up(&hall.stack).await?),
+    ];
+    people.extend((3..hall.customers.len()).map(|number| Person::Reads(customer(number))));
+    let stop = Arc::new(AtomicBool::new(false));
+    let loads: Vec<_> = people
+        .into_iter()
+        .map(|person| tokio::spawn(light_load(person, hall.event_id, stop.clone())))
+        .collect();
+    let done = faults().await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::SeqCst);
+    let (mut asked, mut shed, mut failures) = (0, 0, Vec::new());
+    for load in loads {
+        let load = load.await?;
+        asked += load.asked.requests;
+        shed += load.shed;
+        failures.extend(load.failures);
+    }
+    println!("{asked} requests, {shed} shed, {} failed", failures.len());
+    done?;
+    ensure!(
+        failures.is_empty(),
+        "{} of {asked} lost, such as {}",
+        failures.len(),
+        failures[0]
+    );
+    Ok(())
+}
+
+/// Every order that was accepted is paid in the end, and every promise held.
+async fn all_are_paid(hall: &Hall) -> anyhow::Result<()> {
+    hall.quiet().await?;
+    let orders = hall.audit().await?.orders;
+    let unpaid = orders.iter().find(|order| order.state != OrderState::Paid);
+    ensure!(unpaid.is_none(), "of {} orders {unpaid:?}", orders.len());
+    println!("{} orders, all paid", orders.len());
+    ensure!(!orders.is_empty(), "nothing was ordered");
+    hall.every_promise_held().await
+}
+
+async fn stops_in_time(hall: &Hall, service: &str) -> anyhow::Result<()> {
+    for container in hall.stack.project.containers(service).await? {
+        let began = Instant::now();
+        // Where it does not end by itself the engine kills it, and it ends with another code.
+        container.stop(generous(STOP_BOUND)).await?;
+        let took = began.elapsed();
+        let state = container.state().await?;
+        println!(
+            "{} stopped in {took:?}, of {STOP_BOUND:?}",
+            container.name()
+        );
+        ensure!(
+            state.exit_code == 0,
+            "{} ended with {}",
+            container.name(),
+            state.exit_code
+        );
+        container.start().await?;
+        hall.stack.heal(Duration::from_secs(40)).await?;
+        if BEHIND_NGINX.contains(&service) {
+            is_in_use(&hall.stack, &container).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until Nginx hands requests to a replica that was started: it resolves the names again every
+/// second, and leaves a replica alone for 2 s that it found before it listened.
+async fn is_in_use(stack: &Stack, replica: &Container) -> anyhow::Result<()> {
+    let mut routes = vec!["route=\"/api/"];
+    if replica.service == "identity" {
+        routes.push("route=\"/internal/session\"");
+    }
+    eventually(Duration::from_secs(5), "it gets requests", async || {
+        let counted = "http_server_request_duration_seconds_count";
+        let counted = stack.metrics(replica, counted).await?;
+        let gets = |route: &&str| counted.iter().any(|line| line.contains(*route));
+        Ok(routes.iter().all(gets).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn replicas_of_identity_stop_without_losing_a_request() -> anyhow::Result<()> {
+    let hall = Stack::ready().await?.hall(SEATS, CUSTOMERS).await?;
+    under_light_load(&hall, Person::Buys, async || {
+        stops_in_time(&hall, "identity").await
+    })
+    .await?;
+    all_are_paid(&hall).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn replicas_of_catalog_stop_without_losing_a_request() -> anyhow::Result<()> {
+    let hall = Stack::ready().await?.hall(SEATS, CUSTOMERS).await?;
+    under_light_load(&hall, Person::Buys, async || {
+        stops_in_time(&hall, "catalog").await
+    })
+    .await?;
+    all_are_paid(&hall).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn replicas_of_booking_stop_without_losing_a_request() -> anyhow::Result<()> {
+    let hall = Stack::ready().await?.hall(SEATS, CUSTOMERS).await?;
+    under_light_load(&hall, Person::Buys, async || {
+        stops_in_time(&hall, "booking").await
+    })
+    .await?;
+    all_are_paid(&hall).await
+}
+
+/// Nobody notices but by a payment that comes later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn workers_stop_in_time_and_payments_in_hand_are_finished_or_given_back() -> anyhow::Result<()>
+{
+    let hall = Stack::ready().await?.hall(SEATS, CUSTOMERS).await?;
+    under_light_load(&hall, Person::Orders, async || {
+        for round in 0..6 {
+            hall.order(round % 2, cards::SLOW).await?;
+        }
+        stops_in_time(&hall, "worker").await
+    })
+    .await?;
+    let order = hall.order(0, cards::FINE).await?;
+    hall.until(0, order.id, OrderState::Paid, PAID_WITHIN)
+        .await?;
+    all_are_paid(&hall).await
+}
+
+/// Orders are accepted meanwhile, and paid when it is back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn the_bank_stops_in_time_and_what_it_was_asked_is_asked_again() -> anyhow::Result<()> {
+    let hall = Stack::ready().await?.hall(SEATS, CUSTOMERS).await?;
+    under_light_load(&hall, Person::Orders, async || {
+        for round in 0..6 {
+            hall.order(round % 2, cards::SLOW).await?;
+        }
+        stops_in_time(&hall, "bank").await
+    })
+    .await?;
+    all_are_paid(&hall).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn the_door_finishes_what_is_in_hand_before_it_closes() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let nginx = stack.project.one("nginx").await?;
+    // Signing in takes a while, for whoever has no account as well: of each password a hash is
+    // computed, and each replica computes one at a time.
+    let visitor = stack.visitor().with_budget(Budget::ONCE);
+    let email = format!("nobody-{}@crowd.example", Uuid::now_v7());
+    let (mut asked, mut open) = (Vec::new(), 0);
+    // A busy machine may look only when most are answered, so more of them are asked for then.
+    for _ in 0..SLACK {
+        asked.extend((0..SIGN_INS).map(|_| {
+            let (visitor, email) = (visitor.clone(), email.clone());
+            tokio::spawn(async move { visitor.sign_in(&email, "not a password").await })
+        }));
+        let are_open = || asked.iter().filter(|asked| !asked.is_finished()).count();
+        while in_hand(&stack).await? <= SIGN_INS / 2 && are_open() > SIGN_INS / 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        open = are_open();
+        if open >= SIGN_INS / 4 {
+            break;
+        }
+    }
+    let began = Instant::now();
+    nginx.stop(generous(STOP_BOUND)).await?;
+    let took = began.elapsed();
+    println!("nginx stopped in {took:?}, with {open} of {SIGN_INS} requests in hand");
+    let code = nginx.state().await?.exit_code;
+    ensure!(code == 0, "it ended with {code}");
+    ensure!(open >= SIGN_INS / 4, "only {open} requests were in hand");
+    let mut shed = 0;
+    for asked in asked {
+        // On a busy machine some wait too long for their turn to be hashed. They are answered as well.
+        match asked.await? {
+            Err(failure) if failure.status() == Some(503) => {
+                unavailable(Err::<(), _>(failure))?;
+                shed += 1;
+            }
+            refused => refused_with(refused, 401, "wrong-credentials")?,
+        }
+    }
+    println!("{shed} of them were shed");
+    nginx.start().await?;
+    eventually(
+        Duration::from_secs(10),
+        "the door is open again",
+        async || Ok(visitor.popular().await.ok()),
+    )
+    .await?;
+    Ok(())
+}
+
+/// How many requests Nginx has in hand, but for the one that asks.
+async fn in_hand(stack: &Stack) -> anyhow::Result<usize> {
+    let status = stack.door.http().get("http://nginx:8081/status");
+    let text = status.send().await?.error_for_status()?.text().await?;
+    let words: Vec<_> = text.split_whitespace().collect();
+    let writing = words.iter().position(|word| *word == "Writing:");
+    let count = writing.and_then(|at| words.get(at + 1)?.parse::<usize>().ok());
+    Ok(count
+        .context("Nginx does not say how much it writes")?
+        .saturating_sub(1))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn every_container_stops_in_time_and_the_stack_goes_on_where_it_was() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let order = hall.order(0, cards::SLOW).await?;
+    let mut groups: BTreeMap<_, Vec<Container>> = BTreeMap::new();
+    for container in stack.project.all().await? {
+        if !container.state().await?.runs_once {
+            let is_named = |names: &&[&str]| names.contains(&container.service.as_str());
+            let place = ORDER.iter().position(is_named);
+            groups.entry(place).or_default().push(container);
+        }
+    }
+    ensure!(groups.len() > ORDER.len(), "only {:?}", groups.keys());
+    let mut broken = Vec::new();
+    for containers in groups.values() {
+        for done in join_all(containers.iter().map(stopped)).await {
+            broken.extend(done.err());
+        }
+    }
+    stack.heal(START_BOUND).await?;
+    ensure!(broken.is_empty(), "{broken:#?}");
+    let bound = stack.lease * 2 + Duration::from_secs(20);
+    hall.until(0, order.id, OrderState::Paid, bound).await?;
+    hall.every_promise_held().await
+}
+
+/// Stops a container; fails where it has to be killed, after generously more than the engine waits.
+async fn stopped(container: &Container) -> anyhow::Result<()> {
+    let bound = container.state().await?.stop_timeout;
+    let began = Instant::now();
+    container.stop(generous(bound)).await?;
+    let (took, code) = (began.elapsed(), container.state().await?.exit_code);
+    println!(
+        "{} stopped in {took:?}, of {bound:?}, with {code}",
+        container.name()
+    );
+    let is_ours = ENDS_WITH_0.contains(&container.service.as_str());
+    ensure!(
+        code != KILLED && (code == 0 || !is_ours),
+        "{} ended with {code}",
+        container.name()
+    );
+    Ok(())
+}
