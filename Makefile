@@ -14,14 +14,14 @@ SEED ?= 1
 export DOCKER_BUILDKIT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean logs images engine crowd chaos test bench bounds queries toolbox
+.PHONY: help up down clean logs images engine crowd chaos check test bench bounds queries toolbox
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-up: images ## start everything, and wait until a ticket could be bought
-	@echo "Building the services: ten to thirty minutes the first time on two cores, seconds after that."
-	@if [ -t 1 ]; then $(COMPOSE) build; else $(COMPOSE) build --quiet; fi
+up: engine ## start everything, and wait until a ticket could be bought
+	@echo "Building the images: some ten minutes the first time on two cores, seconds after that."
+	@deploy/images.sh
 	@$(COMPOSE) up --detach --wait --wait-timeout 300
 	@echo
 	@echo "Boxoffice is open: http://localhost:$(PORT)/"
@@ -49,8 +49,11 @@ crowd: ## a crowd sells out a hall: CUSTOMERS= SEATS= SECONDS= SEED=
 chaos: ## faults on the running stack: MINUTES= SEED= FAULTS= AGAIN=1
 	@MINUTES="$(MINUTES)" SEED="$(SEED)" FAULTS="$(FAULTS)" AGAIN="$(AGAIN)" deploy/test/chaos.sh
 
-test: ## all checks, the failover tests included, on a stack of its own
-	@deploy/test/run.sh
+check: ## what can be checked without a stack: formatting, lints, unit tests
+	@deploy/test/check.sh
+
+test: ## all checks, the failover tests included, on stacks of their own: ONLY= KEEP=1 STACKS=
+	@ONLY="$(ONLY)" KEEP="$(KEEP)" STACKS="$(STACKS)" deploy/test/run.sh
 
 queries: ## write .sqlx anew, after a query or a migration changed
 	@deploy/test/write-queries.sh
@@ -62,4 +65,5 @@ bounds: ## the table of faults and bounds, on a stack of its own: RUNS= AGAIN=1
 	@RUNS="$(RUNS)" FAULTS="$(FAULTS)" AGAIN="$(AGAIN)" deploy/test/bounds.sh
 
 toolbox: images ## a shell with all tools in it
-	@deploy/toolbox/run.sh - bash
+	@deploy/test/image.sh toolbox
+	@deploy/toolbox/run.sh bash

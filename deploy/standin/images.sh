@@ -7,6 +7,10 @@
 # from packages, named boxoffice/standin-<part>:<version>. The label
 # `boxoffice.inputs` of a stand-in is a hash of what it was made from, so that
 # only what is missing or out of date is built.
+#
+#   images.sh            all of them
+#   images.sh compiler   only what our own services are compiled with, so that this can begin
+#   images.sh forget     takes the choice back; the next run decides anew
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -92,6 +96,7 @@ if [ "${1:-}" = forget ]; then
     exit
 fi
 
+only=${1:-}
 mkdir -p "$state"
 # With a bound where the system can set one; macOS has no `timeout`.
 bounded() { # <seconds> <command …>
@@ -101,7 +106,8 @@ bounded() { # <seconds> <command …>
 # The engine is asked, not its client: it may have a mirror or a proxy.
 registry_answers() { bounded "$probe_bound" docker pull --quiet debian:trixie-slim >/dev/null 2>&1; }
 grafana_answers() { bounded "$pull_bound" docker pull --quiet "$grafana" >/dev/null 2>&1; }
-grafana_left_out() { say "Grafana comes as an official image only, and it cannot be pulled here: it is left out (GRAFANA=off), everything else runs"; }
+# Once is enough where one run follows the other.
+grafana_left_out() { [ "$only" = compiler ] || say "Grafana comes as an official image only, and it cannot be pulled here: it is left out (GRAFANA=off), everything else runs"; }
 
 case "$(block)" in
 *"the registry answers"*)
@@ -124,18 +130,23 @@ case "$(block)" in
 esac
 grafana_left_out
 
+choose_standins() {
+    {
+        echo "# no registry answered: stand-ins are used, and Grafana is left out"
+        echo "$parts" | while read -r variable part version; do
+            echo "$variable=boxoffice/standin-$part:$version"
+        done
+        echo "GRAFANA=off"
+    } | write_block
+}
+
 base=$(base_inputs)
 current boxoffice/standin-debian:trixie "$base" || build debian trixie "$base" "$base"
 echo "$parts" | while read -r variable part version; do
     [ "$part" != debian ] || continue
+    # What our own services are compiled with, and nothing else.
+    [ "$only" != compiler ] || [ "$part" = rust ] || continue
     inputs=$(inputs_of "$part" "$base")
     current "boxoffice/standin-$part:$version" "$inputs" || echo "$part $version $inputs $base"
 done | xargs -r -L 1 -P 2 "$0" build
-
-{
-    echo "# no registry answered: stand-ins are used, and Grafana is left out"
-    echo "$parts" | while read -r variable part version; do
-        echo "$variable=boxoffice/standin-$part:$version"
-    done
-    echo "GRAFANA=off"
-} | write_block
+choose_standins

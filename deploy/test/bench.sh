@@ -54,22 +54,20 @@ start() {
 
 measure() {
     kept=0
-    deploy/test/stack.sh run bench \
-        env "READY_SECONDS=$ready" "REBUILD_SECONDS=$rebuilt" /target/release/bench >"$table" || kept=$?
+    deploy/test/stack.sh run bench --image boxoffice/harness --engine \
+        env "READY_SECONDS=$ready" "REBUILD_SECONDS=$rebuilt" bench >"$table" || kept=$?
     # 1 says that a bound was not kept, and there is a table all the same.
     [ "$kept" -le 1 ]
 }
 
 step 'engine' deploy/engine/start.sh
-step 'images of other parts' deploy/standin/images.sh
-step 'images of our own parts' docker compose build --quiet
-step 'benchmark' toolbox - cargo build --release --locked --quiet --package tests --bin bench
+step 'images of the stack' deploy/images.sh
+step 'benchmark' deploy/test/image.sh harness
 step 'rebuild of one service' rebuild
 own_stack bench
 step 'stack' start
 step 'measurements' measure
 deploy/test/stack.sh down bench || true
-stack=
 publish "$table" "$page"
 cat "$table"
 exit "$kept"

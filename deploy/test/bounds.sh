@@ -14,7 +14,7 @@ table=.state/bounds.md
 
 measure() {
     kept=0
-    deploy/test/stack.sh run bench /target/release/chaos run \
+    deploy/test/stack.sh run bench --image boxoffice/harness --engine chaos run \
         --rounds "${RUNS:-10}" --seed "${SEED:-1}" --faults "${FAULTS:-}" --state "$found" --tree "$(tree)" || kept=$?
     # 1 says that something was not kept, and there is a table all the same.
     [ "$kept" -le 1 ]
@@ -23,19 +23,17 @@ measure() {
 # The table over all runs, of those that came before a break as well.
 print_table() {
     kept=0
-    toolbox - /target/release/chaos table --state "$found" >"$table" || kept=$?
+    toolbox --image boxoffice/harness chaos table --state "$found" >"$table" || kept=$?
     [ "$kept" -le 1 ]
 }
 
 step 'engine' deploy/engine/start.sh
-step 'images of other parts' deploy/standin/images.sh
-step 'images of our own parts' docker compose build --quiet
-step 'the program' toolbox - cargo build --release --locked --quiet --package tests --bin chaos
+step 'images of the stack' deploy/images.sh
+step 'the program' deploy/test/image.sh harness
 own_stack bench
 step 'stack' deploy/test/stack.sh up bench
 step 'faults' measure
 deploy/test/stack.sh down bench || true
-stack=
 print_table
 publish "$table" "$page"
 cat "$table"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # One fault after another on the stack that is up, while a crowd buys:
-# `make chaos`. It needs the engine's socket, so it runs in the toolbox, joined
-# to that stack. What is found is kept in .state/chaos.jsonl, and the same seed
+# `make chaos`. It needs the engine's socket, so it runs in a container, joined to
+# that stack. What is found is kept in .state/chaos.jsonl, and the same seed
 # goes on with its next fault; `make chaos AGAIN=1` begins anew.
 set -eu
 # shellcheck source=deploy/test/steps.sh
@@ -16,7 +16,7 @@ if [ -z "$running" ]; then
 fi
 echo "The stack $project that is up will be hurt on purpose, and healed: its purchases may fail meanwhile."
 [ -z "${AGAIN:-}" ] || rm -f .state/chaos.jsonl
-step 'the program' toolbox - cargo build --release --locked --quiet --package tests --bin chaos
-toolbox "$project" /target/release/chaos run \
+step 'the program' deploy/test/image.sh harness
+toolbox --image boxoffice/harness --engine --stack "$project" chaos run \
     --minutes "${MINUTES:-10}" --seed "${SEED:-1}" --faults "${FAULTS:-}" \
     --state .state/chaos.jsonl --tree "$(tree)" --report .state/chaos.json

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 for grafana in on off; do
     GRAFANA=$grafana docker compose config --format json >.state/compose-$grafana.json
 done
-deploy/toolbox/run.sh - sh -euc '
+deploy/toolbox/run.sh sh -euc '
 for grafana in on off; do
     jq --exit-status --arg grafana "$grafana" "
         def must(\$what; condition): if condition then . else error(\"\(.key): \" + \$what) end;

@@ -1,57 +1,45 @@
 #!/bin/sh
-# All checks, from nothing: `make test`.
+# All checks: `make test`. Of them only those whose names have a word in them:
+# `make test ONLY=<word>`. KEEP=1 leaves the stacks up, and the next run uses them.
 set -eu
 # shellcheck source=deploy/test/steps.sh
 . "$(dirname "$0")/steps.sh"
 
+only=${ONLY:-}
+stacks_at_once=${STACKS:-$([ -z "$only" ] && echo 3 || echo 1)}
+queue=.state/queue
+results=.state/results
+
+lane() { # <stack>
+    deploy/test/stack.sh run "$1" --image boxoffice/checks --engine \
+        deploy/test/lane.sh "$queue" "$results" "$1"
+}
+
+checks_on_stacks() {
+    rm -rf .state/failed "$queue.taken"
+    : >"$results"
+    toolbox --image boxoffice/checks deploy/test/queue.sh "$queue" "$only"
+    each_stack lane
+    passed=$(grep -c ^passed "$results") || true
+    failed=$(grep -c ^FAILED "$results") || true
+    echo "The longest:"
+    sort -k2 -n -r "$results" | head -n 12
+    grep ^FAILED "$results" || true
+    echo "checks: $passed passed, $failed failed"
+    [ "$failed" = 0 ] && [ "$passed" -gt 0 ] && [ -z "$(ls "$queue")" ]
+}
+
 step 'engine' deploy/engine/start.sh
-step 'images of other parts' deploy/standin/images.sh
-step 'which images are chosen' deploy/test/image-choice.sh
-step 'compose files, with Grafana and without' deploy/test/compose-files.sh
-step 'toolbox' toolbox - true
-step 'shell scripts' toolbox - sh -c 'shellcheck -x -S warning deploy/*/*.sh .ci/run'
-step 'formatting' toolbox - cargo fmt --all --check
-step 'dashboards against the published types' toolbox - sh -c \
-    'cp -r --parents grafana tests/dashboards deploy/grafana /tmp/ && cd /tmp/tests/dashboards \
-        && npm ci --silent && npm test --silent && npm run --silent check'
-step 'images of our own parts' docker compose build --quiet
+step 'images of the stack' deploy/images.sh
+if [ -z "$only" ]; then
+    step 'which images are chosen' deploy/test/image-choice.sh
+    step 'toolbox' deploy/test/image.sh toolbox
+    step 'compose files, with Grafana and without' deploy/test/compose-files.sh
+    step 'dashboards against the published types' deploy/test/image.sh dashboards
+fi
+[ -n "$only" ] || step 'formatting, lints, queries' deploy/test/image.sh lint
+step 'programs of the tests' deploy/test/image.sh checks
 
-# on_stack <test> <how many at once> [which …]
-on_stack() {
-    test=$1
-    threads=$2
-    shift 2
-    deploy/test/stack.sh run test cargo test --workspace --locked --test "$test" -- \
-        --ignored --test-threads="$threads" "$@"
-}
-
-# First those that leave every part as it is, a few at once, while no other hurts
-# one. A failure among them keeps no other from running.
-scenarios() {
-    failed=0
-    on_stack scenarios 4 side_by_side:: || failed=$?
-    on_stack scenarios 1 --skip side_by_side:: || failed=$?
-    return "$failed"
-}
-
-own_stack test
-# Whatever compiles does so while nothing else runs, and always the whole
-# workspace, so that what is compiled for one step serves the next. The stores
-# come first and alone: tests of single crates judge times, too, and nobody buys
-# tickets beside them. One node of Postgres is enough for databases that each
-# test makes for itself, and standbys would make them all again. The negative
-# controls have their databases there as well: they compile, and start whatever
-# else they need. All targets are all but examples in comments: there are none.
-step 'the stores' deploy/test/stack.sh up test \
-    etcd-1 etcd-2 etcd-3 postgres-1 haproxy redis-1 redis-2 redis-3 sentinel-1 sentinel-2 sentinel-3 \
-    cache dynamodb localstack bank
-step 'clippy, and each query against the migrated databases' \
-    deploy/test/stack.sh run test deploy/test/queries.sh check
-step 'programs of the tests' deploy/test/stack.sh run test \
-    cargo test --workspace --all-targets --locked --quiet --no-run
-step 'tests of each crate and service' deploy/test/stack.sh run test \
-    cargo test --workspace --all-targets --locked --quiet --no-fail-fast
-step 'negative controls' on_stack controls 1
-step 'the whole stack' deploy/test/stack.sh up test
-step 'scenarios on the running stack' scenarios
-step 'the commands of the documentation' on_stack documentation 1
+for number in $(seq "$stacks_at_once"); do own_stack "test-$number"; done
+step 'stacks' each_stack deploy/test/stack.sh "$([ -z "${KEEP:-}" ] && echo up || echo refresh)"
+step 'checks on stacks' checks_on_stacks

@@ -2,10 +2,11 @@
 # A stack of its own for tests and benchmarks: own project, port, network and
 # volumes, so that one which a user has up is never touched.
 #
-#   stack.sh up <name> …    starts it from nothing, or the parts that are named, and waits until it would sell
-#   stack.sh run <name> …   runs a command in the toolbox, joined to it
-#   stack.sh logs <name>    prints the end of every container's log
-#   stack.sh down <name>    takes it down, volumes included
+#   stack.sh up <name>        starts it from nothing, and waits until it would sell
+#   stack.sh refresh <name>   the same, but keeps what runs and is not out of date
+#   stack.sh run <name> …     runs a command joined to it: options of toolbox/run.sh, then the command
+#   stack.sh logs <name>      prints the end of every container's log
+#   stack.sh down <name>      takes it down, volumes included
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -15,7 +16,7 @@ name=$2
 
 case "$name" in
 # With the gentle crowd: some panels show what it does, and faults must not harm it.
-test) port=18080 network=10.83.2 crowd=on ;;
+test-[1-9]) port=1808${name#test-} network=10.83.1${name#test-} crowd=on ;;
 bench) port=18090 network=10.83.3 crowd=off ;;
 *) echo "stack: no such stack: $name" >&2; exit 64 ;;
 esac
@@ -37,19 +38,23 @@ esac
 compose() { docker compose --project-name "$project" "$@"; }
 down() { compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1; }
 
-case "$action" in
-up)
-    shift 2
-    down || true
-    compose up --detach --no-build --wait --wait-timeout "${WAIT_SECONDS:-180}" "$@" >"$root/.state/$name-up.log" 2>&1 || {
+up() {
+    compose up --detach --no-build --wait --wait-timeout "${WAIT_SECONDS:-300}" >"$root/.state/$name-up.log" 2>&1 || {
         tail -n 20 "$root/.state/$name-up.log"
         compose ps --all --format 'table {{.Service}}\t{{.Status}}'
         exit 1
     }
+}
+
+case "$action" in
+up)
+    down || true
+    up
     ;;
+refresh) up ;;
 run)
     shift 2
-    exec deploy/toolbox/run.sh "$project" "$@"
+    exec deploy/toolbox/run.sh --stack "$project" "$@"
     ;;
 logs)
     compose ps --all --format 'table {{.Name}}\t{{.Status}}'
@@ -59,5 +64,5 @@ logs)
     done
     ;;
 down) down ;;
-*) echo "stack: up, run, logs or down, not $action" >&2; exit 64 ;;
+*) echo "stack: up, refresh, run, logs or down, not $action" >&2; exit 64 ;;
 esac

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Takes one check after another from a queue and runs it on the stack that it is
+# joined to, until none is left: lane.sh <queue> <results> <name of the lane>. Several
+# lanes share a queue. One that fails keeps no other from running.
+set -eu
+
+queue=$1
+results=$2
+lane=$3
+taken=$queue.taken
+output=.state/$lane.output
+mkdir -p "$taken" .state/failed
+while :; do
+    file=$(find "$queue" -type f | sort | head -n 1)
+    [ -n "$file" ] || break
+    # The lane that moves it has it.
+    check=$taken/$(basename "$file")
+    mv "$file" "$check" 2>/dev/null || continue
+    name=${check#* }
+    started=$(date +%s)
+    outcome=passed
+    timeout 900 sh -c "$(cat "$check")" >"$output" 2>&1 || outcome=FAILED
+    line="$outcome $(($(date +%s) - started)) s  $name"
+    echo "$line" >>"$results"
+    [ "$outcome" = FAILED ] || { echo "$line"; continue; }
+    tail -n 200 "$output" | sed "1i $line ($lane)"
+    mv "$output" ".state/failed/$name"
+    for container in $(docker ps --all --quiet --filter "label=com.docker.compose.project=$BOXOFFICE_PROJECT"); do
+        docker inspect --format '--- {{.Name}}' "$container"
+        docker logs --timestamps --since "$started" "$container" 2>&1
+    done >".state/failed/$name: containers"
+done
