@@ -26,7 +26,8 @@ while :; do
     tail -n 200 "$output" | sed "1i $line ($lane)"
     mv "$output" ".state/failed/$name"
     for container in $(docker ps --all --quiet --filter "label=com.docker.compose.project=$BOXOFFICE_PROJECT"); do
-        docker inspect --format '--- {{.Name}}' "$container"
-        docker logs --timestamps --since "$started" "$container" 2>&1
+        # It may be gone by now.
+        docker inspect --format '--- {{.Name}}' "$container" || continue
+        docker logs --timestamps --since "$started" "$container" 2>&1 || continue
     done >".state/failed/$name: containers"
 done

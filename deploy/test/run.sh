@@ -18,7 +18,7 @@ lane() { # <stack>
 checks_on_stacks() {
     rm -rf .state/failed "$queue.taken"
     : >"$results"
-    toolbox --image boxoffice/checks deploy/test/queue.sh "$queue" "$only"
+    toolbox --image boxoffice/checks deploy/test/queue.sh "$queue" "$only" || return 1
     each_stack lane
     passed=$(grep -c ^passed "$results") || true
     failed=$(grep -c ^FAILED "$results") || true
