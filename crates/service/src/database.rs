@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::{Connection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio::time::timeout;
 
 use crate::health::Readiness;
@@ -103,6 +103,7 @@ pub async fn open(
         .max_connections(settings.database_pool)
         .acquire_timeout(timeouts.acquire)
         .idle_timeout(Duration::from_secs(60))
+        .after_connect(|connection, _| Box::pin(takes_writes(connection)))
         // A connection that was used a moment ago is believed to be alive: a ping before every
         // transaction would be a round trip for nothing. One that stood idle is asked first.
         .test_before_acquire(false)
@@ -121,6 +122,24 @@ pub async fn open(
     .await?;
     observe(pool.clone(), process);
     Ok(pool)
+}
+
+/// Refuses a connection that takes no writes; the pool closes it and connects again.
+///
+/// The proxy in front of Postgres can lead a new connection to a standby: HAProxy 3.0 treats a server
+/// as up from the moment that its name resolves until its first health check fails, up to a second
+/// (haproxy/haproxy#51). A standby answers reads from the past. libpq has the same check as
+/// `target_session_attrs=read-write`.
+async fn takes_writes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
+        .fetch_one(connection)
+        .await?;
+    if read_only == "off" {
+        return Ok(());
+    }
+    Err(sqlx::Error::Io(std::io::Error::other(
+        "this node takes no writes",
+    )))
 }
 
 /// Options of a pool that closes a connection which comes back and does not answer. By itself a pool
@@ -218,6 +237,16 @@ mod tests {
         };
         let options = pool.connect_options().as_ref().clone();
         PgPoolOptions::new().connect_lazy_with(options.options(timeouts.options()))
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn a_connection_that_takes_no_writes_is_refused(pool: PgPool) {
+        let options = pool.connect_options().as_ref().clone();
+        let read_only = options.options([("default_transaction_read_only", "on")]);
+        let mut connection = PgConnection::connect_with(&read_only).await.unwrap();
+        assert!(takes_writes(&mut connection).await.is_err());
+        takes_writes(&mut pool.acquire().await.unwrap()).await.unwrap();
     }
 
     fn code(error: sqlx::Error) -> Option<String> {

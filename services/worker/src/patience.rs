@@ -16,7 +16,7 @@ use crate::bank;
 /// quarter of an hour that the consumer gives it.
 const AWAY: Duration = Duration::from_secs(10 * 60);
 /// How long it waits for a database that is there and had no time or no lock for a statement.
-const BUSY: Duration = Duration::from_secs(45);
+pub const BUSY: Duration = Duration::from_secs(45);
 /// How long one attempt may take. All that it asks has limits of its own, but those of the database
 /// are kept by the database: behind a network that is cut nobody keeps them.
 const ATTEMPT: Duration = Duration::from_secs(60);

@@ -33,6 +33,9 @@ pub enum Failure {
     /// The database refused or was away.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// A ticket of the order is not among those that were rendered.
+    #[error("the tickets were read before all of them were there")]
+    StaleRead,
     /// The rendering itself failed.
     #[error("rendering failed: {0}")]
     Rendering(String),
@@ -45,6 +48,7 @@ impl Patience for Failure {
     fn patience(&self) -> Option<Duration> {
         match self {
             Self::Database(error) => error.patience(),
+            Self::StaleRead => Some(patience::BUSY),
             Self::Rendering(_) | Self::Inconsistent(_) => None,
         }
     }
@@ -187,6 +191,20 @@ impl Tickets {
                 .execute(&mut *tx)
                 .await?
                 .rows_affected();
+                // The tickets were read before this transaction, on another connection: after a
+                // failover that may have been a node that was behind.
+                let missing = sqlx::query_scalar!(
+                    r#"SELECT EXISTS (
+                        SELECT FROM tickets
+                        WHERE order_id = $1 AND state <> 'cancelled' AND pdf IS NULL
+                    ) AS "exists!""#,
+                    row.group,
+                )
+                .fetch_one(&mut *tx)
+                .await?;
+                if missing {
+                    return Err(Failure::StaleRead);
+                }
                 let delivered = delivery::deliver(&mut tx, &row).await?;
                 tx.done::<_, Failure>(Some((stored, delivered)))
             },

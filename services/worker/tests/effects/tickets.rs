@@ -5,7 +5,7 @@ use messages::outbox::Destination;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::tickets::Tickets;
+use worker::tickets::{Failure, Tickets};
 use worker::tickets::code::key_from_hex;
 
 use crate::world::{FINE, World};
@@ -44,6 +44,27 @@ async fn a_paid_order_gets_its_tickets_once(pool: PgPool) {
     let key = key_from_hex(&"2a".repeat(32)).unwrap().verifying_key();
     key.verify(&code[..32], &Signature::from_slice(&code[32..]).unwrap())
         .unwrap();
+}
+
+/// As after a failover, when the read before the transaction came from a node that was behind.
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn a_row_whose_tickets_were_not_read_is_not_delivered(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let order = world.paid_order().await;
+    let pointer = world.last(Destination::Tickets, order).await.unwrap();
+    let hide = "UPDATE order_seats SET seat_id = seat_id + 1";
+    sqlx::query(hide).execute(&pool).await.unwrap();
+    let failure = tickets(pool.clone()).render(&pointer).await.unwrap_err();
+    assert!(matches!(failure, Failure::StaleRead), "{failure}");
+    let query = "SELECT delivered_at IS NULL FROM outbox WHERE id = $1";
+    assert!(world.one::<bool>(query, pointer.row_id).await);
+    let show = "UPDATE order_seats SET seat_id = seat_id - 1";
+    sqlx::query(show).execute(&pool).await.unwrap();
+    assert_eq!(
+        tickets(pool.clone()).render(&pointer).await.unwrap(),
+        Some(1)
+    );
 }
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
