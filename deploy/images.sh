@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes all images of the stack: those of other people's parts, unless a registry
-# has them, and our own, which compile meanwhile. In a terminal it shows how far
-# that is; elsewhere it is silent, and what fails is told by what it printed.
+# has them, and our own, which compile meanwhile. In a terminal it shows the
+# progress; elsewhere it prints only the output of a build that failed.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -14,8 +14,7 @@ build() { # [service …]
         docker compose build "$@"
     else
         docker compose --progress plain build "$@" >"$log" 2>&1 || {
-            sed -n 's/^#[0-9]* [0-9][0-9.]* //p' "$log" | tail -n 100
-            tail -n 3 "$log"
+            deploy/build-log.sh "$log"
             return 1
         }
     fi
@@ -24,7 +23,9 @@ build() { # [service …]
 deploy/standin/images.sh compiler
 deploy/standin/images.sh >.state/images.log 2>&1 &
 others=$!
-build identity catalog booking worker bank crowd
+ours=0
+build identity catalog booking worker bank crowd || ours=$?
 wait "$others" || { cat .state/images.log; exit 1; }
+[ "$ours" = 0 ] || exit "$ours"
 cat .state/images.log
 build

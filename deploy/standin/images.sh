@@ -106,7 +106,7 @@ bounded() { # <seconds> <command …>
 # The engine is asked, not its client: it may have a mirror or a proxy.
 registry_answers() { bounded "$probe_bound" docker pull --quiet debian:trixie-slim >/dev/null 2>&1; }
 grafana_answers() { bounded "$pull_bound" docker pull --quiet "$grafana" >/dev/null 2>&1; }
-# Once is enough where one run follows the other.
+# The run for the compiler leaves this line to the full run that follows.
 grafana_left_out() { [ "$only" = compiler ] || say "Grafana comes as an official image only, and it cannot be pulled here: it is left out (GRAFANA=off), everything else runs"; }
 
 case "$(block)" in
@@ -130,16 +130,6 @@ case "$(block)" in
 esac
 grafana_left_out
 
-choose_standins() {
-    {
-        echo "# no registry answered: stand-ins are used, and Grafana is left out"
-        echo "$parts" | while read -r variable part version; do
-            echo "$variable=boxoffice/standin-$part:$version"
-        done
-        echo "GRAFANA=off"
-    } | write_block
-}
-
 base=$(base_inputs)
 current boxoffice/standin-debian:trixie "$base" || build debian trixie "$base" "$base"
 echo "$parts" | while read -r variable part version; do
@@ -149,4 +139,10 @@ echo "$parts" | while read -r variable part version; do
     inputs=$(inputs_of "$part" "$base")
     current "boxoffice/standin-$part:$version" "$inputs" || echo "$part $version $inputs $base"
 done | xargs -r -L 1 -P 2 "$0" build
-choose_standins
+{
+    echo "# no registry answered: stand-ins are used, and Grafana is left out"
+    echo "$parts" | while read -r variable part version; do
+        echo "$variable=boxoffice/standin-$part:$version"
+    done
+    echo "GRAFANA=off"
+} | write_block

@@ -33,7 +33,6 @@ step 'the program' deploy/test/image.sh harness
 own_stack bench
 step 'stack' deploy/test/stack.sh up bench
 step 'faults' measure
-deploy/test/stack.sh down bench || true
 print_table
 publish "$table" "$page"
 cat "$table"

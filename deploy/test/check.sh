@@ -1,5 +1,5 @@
 #!/bin/sh
-# What can be checked without a stack, for the one who just changed a file: `make check`.
+# What can be checked without a stack, after a change of a file: `make check`.
 set -eu
 # shellcheck source=deploy/test/steps.sh
 . "$(dirname "$0")/steps.sh"

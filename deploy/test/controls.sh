@@ -4,9 +4,9 @@
 # promise, into /controls/<name>. Queries are checked against the patched
 # migrations, for .sqlx does not have what they answer.
 #
-# Cargo tells the crates of a workspace apart by name and version, not by where the
-# workspace lies. So each copy has a version of its own, and shares what is compiled
-# of other people's crates with the tree that it is a copy of.
+# Cargo identifies a workspace's crate by name and version, not by its path. With a
+# version of its own each copy shares the compiled dependencies with the tree, and no
+# crate of ours.
 set -eu
 
 for patch in tests/controls/patches/*.patch; do
@@ -16,7 +16,7 @@ for patch in tests/controls/patches/*.patch; do
     mkdir -p "$copy" "/controls/$name"
     cp -a Cargo.toml Cargo.lock .sqlx crates services tests "$copy/"
     git -C "$copy" apply --whitespace=nowarn "$PWD/$patch"
-    sed -i "s/^version = \"0.1.0\"$/version = \"0.1.0-without-$name\"/" "$copy/Cargo.toml"
+    sed -i "s/^version = \"\(.*\)\"$/version = \"\1-without-$name\"/" "$copy/Cargo.toml"
     (
         cd "$copy"
         # shellcheck disable=SC2046

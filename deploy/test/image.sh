@@ -1,6 +1,6 @@
 #!/bin/sh
 # Makes an image of what the checks run: image.sh <stage of the Dockerfile> [option of docker build …]
-# A stage that fails is told by what it printed.
+# Prints the output of a stage that failed.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -13,8 +13,7 @@ build() { # <log> <option of docker build …>
     log=.state/$1.log
     shift
     docker build --progress plain "$@" >"$log" 2>&1 || {
-        sed -n 's/^#[0-9]* [0-9][0-9.]* //p' "$log" | tail -n 100
-        sed '/^ERROR: /!d' "$log" | tail -n 1
+        deploy/build-log.sh "$log"
         return 1
     }
 }

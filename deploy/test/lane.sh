@@ -11,7 +11,7 @@ taken=$queue.taken
 output=.state/$lane.output
 mkdir -p "$taken" .state/failed
 while :; do
-    file=$(find "$queue" -type f | sort | head -n 1)
+    file=$(find "$queue" -maxdepth 1 -type f | sort | head -n 1)
     [ -n "$file" ] || break
     # The lane that moves it has it.
     check=$taken/$(basename "$file")
@@ -19,12 +19,14 @@ while :; do
     name=${check#* }
     started=$(date +%s)
     outcome=passed
-    timeout 900 sh -c "$(cat "$check")" >"$output" 2>&1 || outcome=FAILED
+    timeout --kill-after 10 1800 sh "$check" >"$output" 2>&1 || outcome=FAILED
     line="$outcome $(($(date +%s) - started)) s  $name"
     echo "$line" >>"$results"
     [ "$outcome" = FAILED ] || { echo "$line"; continue; }
-    tail -n 200 "$output" | sed "1i $line ($lane)"
+    echo "$line ($lane)"
+    tail -n 200 "$output"
     mv "$output" ".state/failed/$name"
+    [ -S /var/run/docker.sock ] || continue
     for container in $(docker ps --all --quiet --filter "label=com.docker.compose.project=$BOXOFFICE_PROJECT"); do
         # It may be gone by now.
         docker inspect --format '--- {{.Name}}' "$container" || continue

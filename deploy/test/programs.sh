@@ -13,18 +13,18 @@ for program in $programs; do
 done
 
 # Our own crates are not optimised in tests, which takes a quarter of the time to
-# compile; other people's are those that the services are made of. Of the programs,
-# only bench has tests of its own beside those of a library.
+# compile; dependencies are compiled as for the services. Of the programs, only bench
+# has tests of its own beside those of a library.
 # shellcheck disable=SC2046
 deploy/service/compile.sh sh -c 'cargo test --release --locked --workspace --lib --test "*" --bin bench "$@" \
     --no-run --message-format json-render-diagnostics >/tmp/compiled' - $(deploy/test/unoptimised.sh)
 jq --raw-output '
     select(.reason == "compiler-artifact" and .profile.test and .executable != null)
     | (.package_id | sub(".*/"; "") | sub("#.*"; "")) as $package
-    | if .target.kind == ["test"] and .target.name != $package
-      then "\($package).\(.target.name)" else $package end
-    | "\(.)"' /tmp/compiled >/tmp/names
-jq --raw-output 'select(.reason == "compiler-artifact" and .profile.test and .executable != null) | .executable' \
-    /tmp/compiled | paste - /tmp/names | while read -r executable name; do
+    | .executable + " " + $package
+      + if .target.kind == ["test"] and .target.name != $package then "." + .target.name else "" end
+    ' /tmp/compiled >/tmp/tests
+while read -r executable name; do
+    [ ! -e "/tests/$name" ] || { echo "programs: two tests are named $name" >&2; exit 1; }
     cp "$executable" "/tests/$name"
-done
+done </tmp/tests

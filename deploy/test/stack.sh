@@ -21,7 +21,7 @@ bench) port=18090 network=10.83.3 crowd=off ;;
 *) echo "stack: no such stack: $name" >&2; exit 64 ;;
 esac
 project=boxoffice-$name
-export BOXOFFICE_PORT=${TEST_PORT:-$port} BOXOFFICE_NETWORK=${TEST_NETWORK:-$network}
+export BOXOFFICE_PORT=$port BOXOFFICE_NETWORK=$network
 export BACKGROUND_CROWD=${BACKGROUND_CROWD:-$crowd}
 export HOLD_SECONDS=${HOLD_SECONDS:-20} SETTLEMENT_SECONDS=${SETTLEMENT_SECONDS:-10}
 # Named here with their defaults, so that what stands in the user's .env is not
@@ -38,8 +38,13 @@ esac
 compose() { docker compose --project-name "$project" "$@"; }
 down() { compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1; }
 
+# In the background, so that a signal ends it at once.
 up() {
-    compose up --detach --no-build --wait --wait-timeout "${WAIT_SECONDS:-300}" >"$root/.state/$name-up.log" 2>&1 || {
+    docker compose --project-name "$project" up --detach --no-build --wait \
+        --wait-timeout "${WAIT_SECONDS:-300}" >"$root/.state/$name-up.log" 2>&1 &
+    up=$!
+    trap 'kill "$up" 2>/dev/null; wait "$up"; exit 143' INT TERM
+    wait "$up" || {
         tail -n 20 "$root/.state/$name-up.log"
         compose ps --all --format 'table {{.Service}}\t{{.Status}}'
         exit 1

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Sourced by the scripts beside it: steps that say what they took, and stacks
-# that are taken down whatever happens.
+# that are taken down at the end, unless KEEP is set.
 #
 #   step <title> <command …>   runs the command; the script ends where it fails
-#   own_stack <name>           from here on: on failure keep its logs, always take it down
+#   own_stack <name>           from here on: on failure its logs are kept, at the end it is taken down
 #   each_stack <command …>     runs the command for each of these stacks, all at the same time
 #
 # At the end a table says what each step took.

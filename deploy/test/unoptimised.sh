@@ -1,8 +1,10 @@
 #!/bin/sh
-# Prints the options of cargo that leave our own crates as they are, and optimise
-# other people's as for the images.
+# Prints the options of cargo that compile our own crates as tests want them: at
+# level 0, with the checks of a debug build. Dependencies keep the release profile.
 set -eu
 
 for manifest in crates/*/Cargo.toml services/*/Cargo.toml tests/*/Cargo.toml; do
-    echo "--config profile.release.package.$(basename "$(dirname "$manifest")").opt-level=0"
+    profile=profile.release.package.$(basename "$(dirname "$manifest")")
+    echo "--config $profile.opt-level=0"
+    echo "--config $profile.overflow-checks=true --config $profile.debug-assertions=true"
 done

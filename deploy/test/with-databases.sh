@@ -22,7 +22,8 @@ trap finish EXIT
 cd /
 as_postgres initdb --auth trust --no-sync --pgdata "$work/data" >/dev/null
 as_postgres pg_ctl --silent --pgdata "$work/data" --log "$work/log" \
-    --options "-c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories=" start >/dev/null
+    --options "-c fsync=off -c listen_addresses=127.0.0.1 -c unix_socket_directories=" start >/dev/null \
+    || { cat "$work/log" >&2; exit 1; }
 cd "$tree"
 server=postgres://postgres@127.0.0.1:5432
 for owner in booking identity; do

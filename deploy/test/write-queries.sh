@@ -10,6 +10,7 @@ step 'images of other parts' deploy/standin/images.sh
 rm -rf "$written"
 step 'queries' deploy/test/image.sh queries --output "type=local,dest=$written"
 rm -rf .sqlx
-cp -r "$written" .sqlx
-# The tree's owner's, whoever runs this.
+mkdir .sqlx
+cp "$written"/* .sqlx/
+# Under sudo the files would belong to root.
 chown -R --reference=. .sqlx

@@ -37,6 +37,7 @@ while :; do
     *) break ;;
     esac
 done
+[ -z "$join" ] || set -- "$join" "$@"
 
 # shellcheck disable=SC2086
 exec docker run --rm $options --volume "$root:$root" --workdir "$root" \
@@ -45,4 +46,4 @@ exec docker run --rm $options --volume "$root:$root" --workdir "$root" \
     --env VISIBILITY_SECONDS --env RESEND_SECONDS --env EVENT_KEEP_HOURS \
     --env DOOR_REQUESTS_PER_SECOND --env DOOR_SIGN_INS_PER_SECOND --env DOOR_CONNECTIONS \
     --env RUST_BACKTRACE=1 --env RUST_LIB_BACKTRACE=0 --env PROPTEST_CASES --env FUZZ_EXAMPLES \
-    "$image" $join "$@"
+    "$image" "$@"

@@ -1,8 +1,8 @@
 //! What `booking` answers the checkers: an event's rows, and the totals of ledger and outbox.
 //!
-//! [`Audit`] carries rows as they are stored, [`Ledger`] and [`Outbox`] carry sums. `booking` sums
-//! up nothing in an audit and leaves nothing out of it, so that a checker can judge from it alone.
-//! The judgement is the checker's.
+//! [`Audit`] carries rows as they are stored, but for the ledger: one line for each transaction, with
+//! its sums for the bank and the organiser. It leaves out pruned rows and all but the newest thousand
+//! terms. [`Ledger`] and [`Outbox`] carry totals. The checkers judge them.
 
 use std::str::FromStr;
 

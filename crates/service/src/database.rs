@@ -246,7 +246,9 @@ mod tests {
         let read_only = options.options([("default_transaction_read_only", "on")]);
         let mut connection = PgConnection::connect_with(&read_only).await.unwrap();
         assert!(takes_writes(&mut connection).await.is_err());
-        takes_writes(&mut pool.acquire().await.unwrap()).await.unwrap();
+        takes_writes(&mut pool.acquire().await.unwrap())
+            .await
+            .unwrap();
     }
 
     fn code(error: sqlx::Error) -> Option<String> {

@@ -54,7 +54,7 @@ impl Checked {
         let Window { samples, from, .. } = *window;
         let waiting = recovery::waiting_at(samples, from);
         let took = recovery::well_again(check.measure, samples, from, window.until);
-        let waits = check.measure != Measure::GoodInARow;
+        let waits = check.measure.waits();
         let refused = waits && recovery::refused_meanwhile(samples, window.fault, from);
         Self {
             probe: check.probe,
@@ -89,6 +89,8 @@ fn since(check: &Check) -> String {
         Measure::GoodInARow => "",
         Measure::FirstThatWaited => ", the first that waited",
         Measure::AllThatWaited => ", all that waited",
+        Measure::LongestGap => ", the longest time without",
+        Measure::SlowestAnswer => ", the slowest answer",
     };
     let from = match check.from {
         Moment::Fault => "",

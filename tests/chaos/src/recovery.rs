@@ -16,6 +16,18 @@ pub enum Measure {
     FirstThatWaited,
     /// The last answer to what was waiting at the moment.
     AllThatWaited,
+    /// The longest time from the moment on without a good answer.
+    LongestGap,
+    /// The longest time from a request to its answer, good or bad.
+    SlowestAnswer,
+}
+
+impl Measure {
+    /// Whether it measures requests that were accepted before the moment and had to wait.
+    #[must_use]
+    pub fn waits(self) -> bool {
+        matches!(self, Self::FirstThatWaited | Self::AllThatWaited)
+    }
 }
 
 /// What came of one request.
@@ -74,7 +86,26 @@ pub fn well_again(
             let last = waited(samples, from).map(|one| one.answered).max();
             last.filter(|_| all_answered).map(|last| last - from)
         }
+        Measure::LongestGap => longest_gap(samples, from, until),
+        Measure::SlowestAnswer => {
+            let asked = samples
+                .iter()
+                .filter(|one| one.asked >= from && one.asked <= until);
+            asked.map(|one| one.answered - one.asked).max()
+        }
     }
+}
+
+/// The longest time between good answers of what was asked until `until`, from `from` on. Where the
+/// requests end with bad ones, the gap lasts until the last of them was answered.
+fn longest_gap(samples: &[Sample], from: Duration, until: Duration) -> Option<Duration> {
+    let asked = samples.iter().filter(|one| one.asked <= until);
+    let answered: Vec<_> = asked.filter(|one| one.answered >= from).collect();
+    let end = answered.iter().map(|one| one.answered).max()?;
+    let good = answered.iter().filter(|one| one.came == Came::Good);
+    let mut moments: Vec<_> = good.map(|one| one.answered).chain([from, end]).collect();
+    moments.sort();
+    moments.windows(2).map(|pair| pair[1] - pair[0]).max()
 }
 
 /// Whether something that was asked from `fault` until `from` was refused: what has to wait must
@@ -206,6 +237,30 @@ mod tests {
         let mut samples = samples.to_vec();
         samples.push(sample(700, 5_000, Came::Bad));
         assert_eq!(well(Measure::AllThatWaited, &samples), None);
+    }
+
+    #[test]
+    fn a_gap_lasts_from_one_good_answer_to_the_next() {
+        let gap = |samples: &[Sample]| {
+            well_again(Measure::LongestGap, samples, ms(1_000), ms(20_000)).unwrap()
+        };
+        assert_eq!(gap(&probes(0)), ms(250));
+        assert_eq!(gap(&probes(3_000)), ms(2_010));
+        // Good at first, then not any more for a while.
+        let mut samples = probes(6_000);
+        samples.extend(probes(0).into_iter().filter(|one| one.asked < ms(3_000)));
+        assert_eq!(gap(&samples), ms(6_010 - 2_760));
+        let never: Vec<_> = probes(60_000);
+        assert_eq!(gap(&never), ms(14_760 - 1_000));
+    }
+
+    #[test]
+    fn the_slowest_answer_may_be_a_bad_one() {
+        let mut samples = probes(0);
+        samples.push(sample(2_100, 3_800, Came::Bad));
+        samples.push(sample(900, 9_900, Came::Bad));
+        let slowest = well_again(Measure::SlowestAnswer, &samples, ms(1_000), ms(20_000));
+        assert_eq!(slowest, Some(ms(1_700)));
     }
 
     #[test]

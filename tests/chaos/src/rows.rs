@@ -27,6 +27,14 @@ macro_rules! well {
     };
 }
 
+/// The seat overview is read on the standbys, so it goes on but for a while around the promotion.
+const OVERVIEW: Check = Check {
+    probe: Probe::Availability,
+    from: Moment::Fault,
+    measure: Measure::LongestGap,
+    bound: |_, _| Duration::from_secs(5),
+};
+
 use Kind::{Cut, Kill, Pause, Restart, Slow, Stop, Switch};
 use Target as T;
 
@@ -71,7 +79,6 @@ pub const ROWS: &[Row] = &[
             &[(Kill, T::Booking)],
             &[(Pause, T::Identity)],
             &[(Pause, T::Catalog)],
-            &[(Pause, T::Booking)],
             &[(Stop, T::Identity)],
             &[(Stop, T::Catalog)],
             &[(Stop, T::Booking)],
@@ -86,6 +93,24 @@ pub const ROWS: &[Row] = &[
             well!(Availability within 2 s of Fault),
             // A write that was on its way gets an error, and may be repeated with its key.
             well!(HoldAgain within 2 s of Fault),
+        ],
+    },
+    Row {
+        name: "booking-paused",
+        says: "a replica of booking, paused",
+        weight: 4,
+        faults: &[&[(Pause, T::Booking)]],
+        lasts: Lasts::PastTheBound,
+        checks: &[
+            well!(Availability within 2 s of Fault),
+            well!(HoldAgain within 2 s of Fault),
+            // Nginx gives up on a write after 1.6 s.
+            Check {
+                probe: Probe::Hold,
+                from: Moment::Fault,
+                measure: Measure::SlowestAnswer,
+                bound: |_, _| Duration::from_millis(1_700),
+            },
         ],
     },
     Row {
@@ -152,6 +177,7 @@ pub const ROWS: &[Row] = &[
             well!(Hold within 25 s of Fault),
             // Without its database the leading worker may lose its lease.
             well!(Order within 1 leases and 27 s of Fault),
+            OVERVIEW,
         ],
     },
     Row {
@@ -164,6 +190,7 @@ pub const ROWS: &[Row] = &[
             well!(Hold within 30 s of Fault),
             // Without its database the leading worker may lose its lease.
             well!(Order within 1 leases and 32 s of Fault),
+            OVERVIEW,
         ],
     },
     Row {
@@ -172,7 +199,7 @@ pub const ROWS: &[Row] = &[
         weight: 6,
         faults: &[&[(Switch, T::PostgresPrimary)]],
         lasts: Lasts::PastTheBound,
-        checks: &[well!(Hold within 4 s of Fault)],
+        checks: &[well!(Hold within 4 s of Fault), OVERVIEW],
     },
     Row {
         name: "postgres-standby",

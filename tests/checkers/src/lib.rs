@@ -107,8 +107,8 @@ pub struct Promise {
     needs_bank: bool,
 }
 
-/// The promises that have a checker over a whole run, in the order of README.md. The eighth, the
-/// bounds on recovery, is measured by the scenarios and by `chaos`.
+/// The promises that have a checker over a whole run, in the order of README.md. `make bounds`
+/// and `make chaos` measure the eighth, the bounds on recovery.
 pub const PROMISES: [Promise; 7] = [
     Promise {
         number: 1,

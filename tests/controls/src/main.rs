@@ -69,8 +69,8 @@ async fn caught_within<G>(
     bail!("not caught within {runs} runs: the checker does not say all of {says:?}, but: {last}")
 }
 
-/// The same where what is driven is a small system of our programs, as they are and with `patch`, with an event whose organiser
-/// is paid on `payout_account`. The system is ended with the run, whatever came of that.
+/// [`caught_within`] on two small systems, one of them with `patch`. Each has an event whose organiser
+/// is paid on `payout_account`, and ends with the run.
 async fn caught_on_a_system(
     runs: usize,
     says: &[&str],

@@ -9,26 +9,28 @@ const AS_IT_IS: &str = "/programs";
 /// A folder a control, with the programs that its patch changes.
 const PATCHED: &str = "/controls";
 
-/// Folders with programs; one in an earlier folder goes before one in a later.
+/// The programs of a system: patched ones where the control has them, and the tree's own.
 #[derive(Clone, Debug)]
-pub struct Programs(Vec<PathBuf>);
+pub struct Programs(Option<PathBuf>);
 
 impl Programs {
     /// Those of the tree as it is.
     pub fn as_it_is() -> Self {
-        Self(vec![AS_IT_IS.into()])
+        Self(None)
     }
 
     /// Those that `patches/<name>.patch` changes, and the others as they are.
     pub fn patched(name: &str) -> Self {
-        Self(vec![Path::new(PATCHED).join(name), AS_IT_IS.into()])
+        let folder = Path::new(PATCHED).join(name);
+        assert!(folder.is_dir(), "{} is missing", folder.display());
+        Self(Some(folder))
     }
 
     /// Where a program is.
     pub fn path(&self, program: &str) -> PathBuf {
-        let mut places = self.0.iter().map(|folder| folder.join(program));
-        places
-            .find(|place| place.exists())
-            .unwrap_or_else(|| program.into())
+        let patched = self.0.as_ref().map(|folder| folder.join(program));
+        patched
+            .filter(|path| path.exists())
+            .unwrap_or_else(|| Path::new(AS_IT_IS).join(program))
     }
 }

@@ -28,7 +28,7 @@ pub fn server_on(host: &str) -> anyhow::Result<String> {
     Ok(format!("{user}@{host}:5432"))
 }
 
-/// A database for one run, or for one build.
+/// A database for one run.
 #[derive(Debug)]
 pub struct Scratch {
     server: String,

@@ -12,7 +12,7 @@ use chaos::Finding;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::deadline::{SLACK, generous};
+use crate::deadline::{TRIES, generous};
 use crate::stack::Stack;
 
 /// Parts that are slow, frozen or cut off.
@@ -105,7 +105,7 @@ async fn ends_with(wanted: i32, folder: &Path, findings: &[Finding]) -> anyhow::
 /// cause that, and the next run goes on where this one ended.
 async fn run(folder: &Path) -> anyhow::Result<(Option<i32>, String)> {
     let arguments = ["run", "--rounds", "1", "--tree", "a-tree"];
-    for _ in 1..SLACK {
+    for _ in 1..TRIES {
         let (code, said) = chaos(folder, &arguments).await?;
         if !said.contains("not well before the fault") {
             return Ok((code, said));

@@ -13,7 +13,7 @@ use crowd::visit::cards;
 use crowd::{Plan, run};
 use serde_json::Value;
 
-use crate::deadline::SLACK;
+use crate::deadline::TRIES;
 use crate::stack::Stack;
 
 /// How long it may take until the last panel has data: some scrapes, and the longest rate. After that
@@ -227,7 +227,7 @@ async fn every_panel_of_every_dashboard_has_data() -> anyhow::Result<()> {
         })
         .collect();
     let mut empty = queries.clone();
-    for _ in 0..SLACK {
+    for _ in 0..TRIES {
         something_of_everything(&stack).await?;
         empty = without_data(&stack, empty).await?;
         if empty.is_empty() {

@@ -12,7 +12,7 @@ use client::booking::Wanted;
 use crowd::visit::cards;
 use tokio::process::Command;
 
-use crate::deadline::{SLACK, generous};
+use crate::deadline::{TRIES, generous};
 use crate::stack::{Hall, Stack, eventually};
 
 /// How long all documents together may take.
@@ -99,7 +99,7 @@ async fn no_input_makes_an_endpoint_fail_or_panic() -> anyhow::Result<()> {
             // The inputs are the same each time, so what an input breaks breaks again. A part that a
             // busy machine delayed answers 503 once.
             let is_busy = text.contains("[503]") && !text.contains("[500]");
-            if output.status.success() || !is_busy || tries == SLACK {
+            if output.status.success() || !is_busy || tries == TRIES {
                 break (output.status.success(), text);
             }
         };

@@ -24,9 +24,9 @@ const SETTLE_BOUND: Duration = Duration::from_secs(45);
 /// How long the sweep may take, and the ledger to agree with the bank's books.
 const TIDY_BOUND: Duration = Duration::from_secs(10);
 
-/// The promises that a later look may find held, because a mechanism was late: the sweep, or what
-/// ledger and books say while others buy. A seat that was sold twice stays sold twice, and a sum that
-/// is wrong stays wrong.
+/// Promises whose checkers can report a state that passes: the sweep has not released a hold yet, or
+/// the ledger is behind the bank's books. A seat sold twice does not pass, and is still found at the
+/// deadline.
 const BECOME_TRUE: [u8; 2] = [2, 3];
 
 /// An event, its organiser and its customers; all write to one history.
@@ -123,7 +123,8 @@ impl Hall {
     }
 
     /// A hold, an order and its payment, each repeated while it is refused in a way that may pass.
-    /// `bound` is what is documented; the deadline is generous. Tells how long it took.
+    /// `bound` is the documented time; each of the three steps has a generous deadline of its own.
+    /// Returns the time that it took.
     pub async fn purchase_within(
         &self,
         number: usize,
@@ -168,8 +169,8 @@ impl Hall {
         self.check(&PROMISES.map(|promise| promise.number)).await
     }
 
-    /// Checks the promises with these numbers as things stand. What a mechanism only does late is
-    /// looked at again.
+    /// Checks the promises with these numbers now. Those of [`BECOME_TRUE`] are checked again until
+    /// [`TIDY_BOUND`] is over.
     pub async fn check(&self, numbers: &[u8]) -> anyhow::Result<()> {
         let began = Instant::now();
         loop {

@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use messages::audit::AuditedSettlement;
 use messages::bank::Kind;
 
-use crate::deadline::{SLACK, generous};
+use crate::deadline::{TRIES, generous};
 use crate::stack::{Hall, Stack, eventually};
 
 /// How long a node of Postgres may take to stop, and to lead in an etcd that knows nothing.
@@ -58,6 +58,22 @@ async fn first_effect(
     }
 }
 
+/// Waits for the next leader's first effect, and until its order is paid; then every promise held.
+/// Returns how long the effect took.
+async fn the_next_acts(
+    hall: &Hall,
+    since: DateTime<Utc>,
+    token: i64,
+    bound: Duration,
+) -> anyhow::Result<Duration> {
+    let (order, took) = first_effect(hall, since, token, bound).await?;
+    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(15))
+        .await?;
+    hall.stack.heal(Duration::from_secs(60)).await?;
+    hall.every_promise_held().await?;
+    Ok(took)
+}
+
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
 async fn after_the_leader_is_killed_the_next_one_acts() -> anyhow::Result<()> {
@@ -67,12 +83,9 @@ async fn after_the_leader_is_killed_the_next_one_acts() -> anyhow::Result<()> {
     let since = Utc::now();
     leader.kill().await?;
     let bound = stack.lease + Duration::from_secs(2);
-    let (order, took) = first_effect(&hall, since, token, bound).await?;
+    let took = the_next_acts(&hall, since, token, bound).await?;
     println!("killed: the next leader acted after {took:?}, of {bound:?}");
-    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
-        .await?;
-    stack.heal(Duration::from_secs(30)).await?;
-    hall.every_promise_held().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -120,12 +133,9 @@ async fn the_leader_and_the_leader_of_etcd_may_be_killed_at_once() -> anyhow::Re
     let since = Utc::now();
     tokio::try_join!(leader.kill(), etcd.kill())?;
     let bound = stack.lease * 2 + Duration::from_secs(4);
-    let (order, took) = first_effect(&hall, since, token, bound).await?;
+    let took = the_next_acts(&hall, since, token, bound).await?;
     println!("killed with etcd's leader: the next leader acted after {took:?}, of {bound:?}");
-    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
-        .await?;
-    stack.heal(Duration::from_secs(30)).await?;
-    hall.every_promise_held().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -165,14 +175,11 @@ async fn the_token_grows_on_although_all_data_of_etcd_is_lost() -> anyhow::Resul
     }
     let since = Utc::now();
     let bound = stack.lease * 2 + Duration::from_secs(20);
-    let (order, took) = first_effect(&hall, since, token, bound).await?;
+    let took = the_next_acts(&hall, since, token, bound).await?;
     let (_, now) = stack.leading_worker().await?;
     println!("etcd began anew: token {now} after {token}, the first effect after {took:?}");
     ensure!(now > token, "the token went back from {token} to {now}");
-    hall.until(0, order.id, OrderState::Paid, Duration::from_secs(15))
-        .await?;
-    stack.heal(Duration::from_secs(60)).await?;
-    hall.every_promise_held().await
+    Ok(())
 }
 
 /// The node of Postgres that leads, as etcd says.
@@ -218,7 +225,7 @@ async fn struck_in_a_payout(
     strike: impl AsyncFn(&Container) -> anyhow::Result<()>,
 ) -> anyhow::Result<Struck> {
     let stack = &hall.stack;
-    for _ in 0..SLACK {
+    for _ in 0..TRIES {
         let order = hall.order(0, cards::FINE).await?;
         hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
             .await?;
@@ -244,7 +251,7 @@ async fn struck_in_a_payout(
         stack.heal(Duration::from_secs(30)).await?;
         paid(hall, &due).await?;
     }
-    bail!("no leader was struck in the middle of a payout, in {SLACK} tries")
+    bail!("no leader was struck in the middle of a payout, in {TRIES} tries")
 }
 
 /// Waits until a settlement is paid.

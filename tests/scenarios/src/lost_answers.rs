@@ -7,7 +7,7 @@ use client::booking::{Wanted, cancel_order, place_hold, place_order};
 use client::{Ask, Client, Door, Failure, Hold, Order, OrderState};
 use crowd::visit::cards;
 
-use crate::deadline::{RECOVERY, SLACK};
+use crate::deadline::{RECOVERY, TRIES};
 use crate::proxy::Proxy;
 use crate::stack::{Hall, Stack, eventually};
 
@@ -70,7 +70,7 @@ async fn lose_then_repeat<T: serde::de::DeserializeOwned>(
     let before = proxy.lost();
     let mut lost = client.ask_once(ask, 0).await;
     // A service that was not quick enough answers 503, which the proxy hands on.
-    for _ in 1..SLACK {
+    for _ in 1..TRIES {
         if !matches!(&lost, Err(failure) if failure.status() == Some(503)) {
             break;
         }
@@ -172,7 +172,7 @@ async fn commit_then_repeat<T: serde::de::DeserializeOwned>(
 ) -> anyhow::Result<T> {
     proxy.arm(1);
     let before = proxy.lost();
-    for _ in 0..SLACK {
+    for _ in 0..TRIES {
         let lost = client.ask_once(ask, 0).await;
         let Err(Failure::Refused(answer)) = &lost else {
             anyhow::bail!("not refused: {lost:?}")

@@ -4,12 +4,7 @@
 //! mostly ends with all checkers over its own history. The tests need the stack and the engine's
 //! socket, so they are ignored by default and `make test` includes them. Those in `side_by_side`
 //! share a stack and run a few at once. All others make faults, keep the whole stack busy or look at
-//! all of it, so a stack runs them one after another:
-//!
-//! ```text
-//! cargo test --workspace --test scenarios -- --ignored --test-threads=4 side_by_side::
-//! cargo test --workspace --test scenarios -- --ignored --test-threads=1 --skip side_by_side::
-//! ```
+//! all of it, so a stack runs them one after another (`deploy/test/queue.sh`).
 //!
 //! Every wait has a generous deadline (`deadline.rs`). The scenarios leave speed to `bench`, documented
 //! bounds to `make bounds`, and random faults to `chaos`.

@@ -10,7 +10,7 @@ use crowd::visit::cards;
 use futures_util::future::try_join_all;
 use messages::bank::Outcome;
 
-use crate::deadline::SLACK;
+use crate::deadline::TRIES;
 use crate::stack::{Hall, Stack, eventually};
 
 /// A worker gives up on an answer of the bank after five seconds, and an order that has to wait for
@@ -67,7 +67,7 @@ async fn a_slow_card_holds_up_no_other_order() -> anyhow::Result<()> {
     // A busy machine may hold up an order, but not each time.
     let mut times = Vec::new();
     while times.iter().all(|took| *took >= HELD_UP) {
-        ensure!(times.len() < SLACK as usize, "held up: {times:?}");
+        ensure!(times.len() < TRIES as usize, "held up: {times:?}");
         times.push(beside_slow_cards(&hall).await?);
         hall.quiet().await?;
     }

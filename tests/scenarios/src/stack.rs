@@ -14,7 +14,7 @@ use faults::{Container, Project};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
-use crate::deadline::{RECOVERY, SLACK, generous};
+use crate::deadline::{RECOVERY, TRIES, generous};
 
 pub use crate::hall::Hall;
 
@@ -173,8 +173,8 @@ impl Stack {
     }
 }
 
-/// Asks until there is an answer. `bound` is what is documented; the deadline is generous. A failure
-/// to ask counts as not yet, and is told when the deadline is over.
+/// Calls `ask` until it returns a value. `bound` is the documented time; the deadline is
+/// [`generous`]. An error counts as not yet, and the last one is part of the failure.
 pub async fn eventually<T>(
     bound: Duration,
     what: &str,
@@ -236,11 +236,11 @@ pub fn is_shed(failure: &Failure) -> bool {
     answer.status == 503 && answer.retry_after.is_some() && answer.body["request_id"].is_null()
 }
 
-/// Asks once, and again where a service shed the request: a busy machine is no failure.
+/// Sends a request, and sends it again while a service sheds it: a busy machine is no failure.
 pub async fn unless_shed<T>(
     mut ask: impl AsyncFnMut() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    for _ in 1..SLACK {
+    for _ in 1..TRIES {
         match ask().await {
             Err(failure) if is_shed(&failure) => println!("shed: {failure}"),
             done => return done,

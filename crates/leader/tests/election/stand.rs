@@ -185,8 +185,9 @@ impl Candidate {
             move |term: Term| {
                 let (book, name, sender) = (book.clone(), name.clone(), sender.clone());
                 async move {
-                    let index = book.begin(name, term.clone());
+                    // Before the book says that the term has begun, so that a test finds it then.
                     sender.send_replace(Some(term.clone()));
+                    let index = book.begin(name, term.clone());
                     let _ = tokio::time::timeout(manner.terms_of, term.ended()).await;
                     tokio::time::sleep(manner.linger).await;
                     book.note(index, |led, now| led.returned = Some(now));

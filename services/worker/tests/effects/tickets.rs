@@ -5,8 +5,8 @@ use messages::outbox::Destination;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use worker::tickets::{Failure, Tickets};
 use worker::tickets::code::key_from_hex;
+use worker::tickets::{Failure, Tickets};
 
 use crate::world::{FINE, World};
 
