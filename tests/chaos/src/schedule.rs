@@ -303,7 +303,7 @@ mod tests {
                 .values()
                 .all(|row| row.values().sum::<u32>() == rounds)
         );
-        assert_eq!(often["replica"].len(), 12);
+        assert_eq!(often["replica"].len(), 11);
         assert!(often["leader"].values().all(|count| *count == 4));
     }
 }
