@@ -15,7 +15,10 @@ while :; do
     [ -n "$file" ] || break
     # The lane that moves it has it.
     check=$taken/$(basename "$file")
-    mv "$file" "$check" 2>/dev/null || continue
+    if ! mv "$file" "$check" 2>/dev/null; then
+        [ ! -e "$file" ] || { echo "lane: cannot take $file" >&2; exit 1; }
+        continue
+    fi
     name=${check#* }
     started=$(date +%s)
     outcome=passed

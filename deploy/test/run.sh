@@ -33,7 +33,7 @@ checks_on_stacks() {
     sort -k2 -n -r "$results" | head -n 12
     grep ^FAILED "$results" || true
     echo "checks: $passed of $total passed, $failed failed"
-    [ "$passed" -gt 0 ] && [ "$passed" = "$total" ]
+    [ "$passed" -gt 0 ] && [ "$passed" -eq "$total" ]
 }
 
 step 'engine' deploy/engine/start.sh

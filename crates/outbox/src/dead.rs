@@ -50,8 +50,11 @@ pub async fn mark(tx: &mut PgConnection, id: Uuid, send: i32) -> Result<Letter, 
     }
 }
 
-/// Marks the rows that stand behind a dead one of their group as dead, too: nobody waits for
+/// Marks the rows that stand behind a dead one of their group as dead, too: no consumer waits for
 /// them. The caller checks the leader's token in the same transaction.
+///
+/// It locks the dead rows. So where a redrive of one is under way it waits, and sees then that the row
+/// is dead no more.
 ///
 /// # Errors
 /// The database refused or was away.
@@ -60,12 +63,15 @@ pub async fn mark_followers(
     destination: Destination,
 ) -> Result<u64, sqlx::Error> {
     let followers = sqlx::query!(
-        "UPDATE outbox SET dead_at = clock_timestamp()
+        "WITH dead AS (
+            SELECT group_id, sequence FROM outbox
+            WHERE destination = $1 AND delivered_at IS NULL AND dead_at IS NOT NULL
+            FOR SHARE
+        )
+        UPDATE outbox SET dead_at = clock_timestamp()
         WHERE destination = $1 AND delivered_at IS NULL AND dead_at IS NULL AND EXISTS (
-            SELECT FROM outbox dead
-            WHERE dead.destination = $1 AND dead.group_id = outbox.group_id
-                AND dead.sequence < outbox.sequence
-                AND dead.delivered_at IS NULL AND dead.dead_at IS NOT NULL)",
+            SELECT FROM dead
+            WHERE dead.group_id = outbox.group_id AND dead.sequence < outbox.sequence)",
         destination.as_str(),
     )
     .execute(tx)
@@ -172,7 +178,8 @@ pub async fn list(
 }
 
 /// Clears the dead marks of the whole group of a row; its lowest row is due at once. Returns how
-/// many marks were cleared.
+/// many marks were cleared. A row that was marked meanwhile may be left: call it again until
+/// [`list`] has none.
 ///
 /// # Errors
 /// The database refused or was away.

@@ -124,16 +124,22 @@ pub async fn open(
     Ok(pool)
 }
 
-/// Refuses a connection that takes no writes; the pool closes it and connects again.
+/// Refuses a connection that takes no writes; a pool closes it and connects again, until the limit of
+/// its wait for a connection.
 ///
 /// The proxy in front of Postgres can lead a new connection to a standby: HAProxy 3.0 treats a server
-/// as up from the moment that its name resolves until its first health check fails, up to a second
+/// as up from the moment that its name resolves until its first health check fails
 /// (haproxy/haproxy#51). A standby answers reads from the past. libpq has the same check as
-/// `target_session_attrs=read-write`.
-async fn takes_writes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let read_only: String = sqlx::query_scalar("SHOW transaction_read_only")
-        .fetch_one(connection)
-        .await?;
+/// `target_session_attrs=read-write`. It does not find a former primary that was paused or cut off and
+/// takes no commits any more: what a read decides is therefore judged again in the transaction that
+/// writes.
+///
+/// # Errors
+/// The node takes no writes, or does not answer within [`RELEASE_TIMEOUT`].
+pub async fn takes_writes(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let ask = sqlx::query_scalar("SHOW transaction_read_only").fetch_one(connection);
+    let answered = timeout(RELEASE_TIMEOUT, ask).await;
+    let read_only: String = answered.map_err(|late| sqlx::Error::Io(late.into()))??;
     if read_only == "off" {
         return Ok(());
     }
@@ -173,6 +179,7 @@ pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
     ]);
     let single = PgPoolOptions::new()
         .max_connections(1)
+        .after_connect(|connection, _| Box::pin(takes_writes(connection)))
         .connect_with(options)
         .await?;
     migrator.run(&single).await?;

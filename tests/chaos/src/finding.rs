@@ -69,7 +69,8 @@ impl Checked {
     /// nothing else is looked at after it is back.
     #[must_use]
     pub fn judge_return(check: &Check, pace: &Pace, window: &Window) -> Option<Self> {
-        let applies = check.from == Moment::Fault && check.measure == Measure::GoodInARow;
+        let goes_on = matches!(check.measure, Measure::GoodInARow | Measure::LongestGap);
+        let applies = check.from == Moment::Fault && goes_on;
         applies.then(|| Self {
             says: format!("{}, while the part comes back", check.probe.says()),
             comes_back: true,

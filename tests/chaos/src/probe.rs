@@ -83,7 +83,8 @@ impl Probe {
         Duration::from_secs_f64(1.0 / a_second)
     }
 
-    async fn ask(self, guests: &Guests, number: u64) -> Came {
+    /// Asks once; what came of it, and when it was answered.
+    async fn ask(self, guests: &Guests, number: u64) -> (Came, Instant) {
         let client = guests.prober(number);
         let asked = Instant::now();
         let took = |succeeded: bool| succeeded.then(|| asked.elapsed());
@@ -101,11 +102,13 @@ impl Probe {
             Self::Order => took(is_paid(client, guests.event_id, cards::FINE).await),
             Self::SlowPayment => took(is_paid(client, guests.event_id, cards::SLOW).await),
         };
-        match took {
+        let came = match took {
             Some(took) if took <= self.promptly() => Came::Good,
             Some(_) => Came::Late,
             None => Came::Bad,
-        }
+        };
+        // A hold is given back after it was answered.
+        (came, took.map_or_else(Instant::now, |took| asked + took))
     }
 
     /// An answer that takes longer is late.
@@ -255,12 +258,12 @@ async fn keep_asking(
         };
         let (guests, all, permits) = (guests.clone(), all.clone(), permits.clone());
         asking.spawn(async move {
-            let came = match permits.try_acquire() {
+            let (came, answered) = match permits.try_acquire() {
                 Ok(_permit) => probe.ask(&guests, number).await,
-                Err(_) => Came::Bad,
+                Err(_) => (Came::Bad, Instant::now()),
             };
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-            all[place].answered = Some((began.elapsed(), came));
+            all[place].answered = Some((answered.saturating_duration_since(began), came));
         });
     }
     while asking.join_next().await.is_some() {}

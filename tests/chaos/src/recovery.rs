@@ -96,14 +96,17 @@ pub fn well_again(
     }
 }
 
-/// The longest time between good answers of what was asked until `until`, from `from` on. Where the
-/// requests end with bad ones, the gap lasts until the last of them was answered.
+/// The longest time between good answers of what was asked until `until`, from `from` on; nothing
+/// where the last answer is not a good one, for then the gap is not over.
 fn longest_gap(samples: &[Sample], from: Duration, until: Duration) -> Option<Duration> {
     let asked = samples.iter().filter(|one| one.asked <= until);
     let answered: Vec<_> = asked.filter(|one| one.answered >= from).collect();
-    let end = answered.iter().map(|one| one.answered).max()?;
+    let last = answered.iter().max_by_key(|one| one.answered)?;
+    if last.came != Came::Good {
+        return None;
+    }
     let good = answered.iter().filter(|one| one.came == Came::Good);
-    let mut moments: Vec<_> = good.map(|one| one.answered).chain([from, end]).collect();
+    let mut moments: Vec<_> = good.map(|one| one.answered).chain([from]).collect();
     moments.sort();
     moments.windows(2).map(|pair| pair[1] - pair[0]).max()
 }
@@ -241,17 +244,17 @@ mod tests {
 
     #[test]
     fn a_gap_lasts_from_one_good_answer_to_the_next() {
-        let gap = |samples: &[Sample]| {
-            well_again(Measure::LongestGap, samples, ms(1_000), ms(20_000)).unwrap()
-        };
-        assert_eq!(gap(&probes(0)), ms(250));
-        assert_eq!(gap(&probes(3_000)), ms(2_010));
+        let gap =
+            |samples: &[Sample]| well_again(Measure::LongestGap, samples, ms(1_000), ms(20_000));
+        assert_eq!(gap(&probes(0)), Some(ms(250)));
+        assert_eq!(gap(&probes(3_000)), Some(ms(2_010)));
         // Good at first, then not any more for a while.
         let mut samples = probes(6_000);
         samples.extend(probes(0).into_iter().filter(|one| one.asked < ms(3_000)));
-        assert_eq!(gap(&samples), ms(6_010 - 2_760));
-        let never: Vec<_> = probes(60_000);
-        assert_eq!(gap(&never), ms(14_760 - 1_000));
+        assert_eq!(gap(&samples), Some(ms(6_010 - 2_760)));
+        // It is not over.
+        samples.push(sample(14_800, 14_900, Came::Bad));
+        assert_eq!(gap(&samples), None);
     }
 
     #[test]

@@ -35,8 +35,8 @@ const UNCACHED: usize = 48;
 /// Reads one after another, some for each replica.
 const IN_TURN: usize = 12;
 
-/// The quickest of them takes less when no replica asks DynamoDB: about half of how long one waits
-/// for it (1.1 s).
+/// The quickest of them takes less where no request is sent to DynamoDB: about half of the time limit
+/// of one (1.1 s).
 const AT_ONCE: Duration = Duration::from_millis(500);
 
 /// How long after a part that stands alone woke all has to be well.
@@ -222,8 +222,8 @@ async fn nobody_waits_for_a_paused_document_store_and_events_are_read_soon_after
             }
             took.sort_unstable();
             println!("dynamodb is paused: refusals took {took:?}");
-            // So these were refused by the circuits, which ask DynamoDB nothing: a circuit that is
-            // open and asks all the same waits for DynamoDB's limit, which is longer.
+            // So the circuits refused these without a request to DynamoDB, which would have taken
+            // as long as its time limit.
             every_circuit_is_open(&stack).await?;
             ensure!(took[0] < AT_ONCE, "the quickest refusal took {:?}", took[0]);
             // Who has the event's id goes on buying.

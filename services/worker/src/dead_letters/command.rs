@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand};
 use messages::outbox::Destination;
 use outbox::dead::{self, Dead};
 use queue::{Queue, Received};
-use service::database::DatabaseSettings;
+use service::database::{DatabaseSettings, takes_writes};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection};
 use uuid::Uuid;
@@ -165,17 +165,20 @@ async fn perform(arguments: Arguments) -> anyhow::Result<String> {
 }
 
 async fn connect(settings: &DatabaseSettings) -> anyhow::Result<PgConnection> {
-    PgConnectOptions::new_without_pgpass()
+    let options = PgConnectOptions::new_without_pgpass()
         .host(&settings.database_host)
         .port(settings.database_port)
         .database(&settings.database_name)
         .username(&settings.database_user)
         .password(settings.database_password_file.reveal())
         .ssl_mode(PgSslMode::Disable)
-        .options([("statement_timeout", "3s"), ("lock_timeout", "2s")])
-        .connect()
-        .await
-        .context("the database does not answer")
+        .options([("statement_timeout", "3s"), ("lock_timeout", "2s")]);
+    let connected = async {
+        let mut connection = options.connect().await?;
+        takes_writes(&mut connection).await?;
+        Ok::<_, sqlx::Error>(connection)
+    };
+    connected.await.context("the database does not answer")
 }
 
 /// Redrives all dead rows of a destination, or those of one row or order, however many there are.
@@ -186,13 +189,14 @@ async fn redrive(
 ) -> anyhow::Result<u64> {
     let mut redriven = 0;
     loop {
-        // What is redriven is dead no more, so these are others each time.
+        // What is redriven is dead no more, so these are others each time: also those that the
+        // leader marked behind a dead row while that one was redriven.
         let rows = dead::list(&mut *database, Some(destination), id, MOST.into()).await?;
+        if rows.is_empty() {
+            return Ok(redriven);
+        }
         for row in &rows {
             redriven += dead::redrive(&mut *database, row.id).await?;
-        }
-        if rows.len() < MOST.into() {
-            return Ok(redriven);
         }
     }
 }

@@ -57,6 +57,44 @@ async fn a_dead_row_blocks_its_order_until_it_is_redriven(pool: PgPool) {
     world.assert_agreement().await;
 }
 
+/// The leader marks what stands behind a dead row while that row is redriven.
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn what_stands_behind_a_row_that_is_redriven_does_not_die(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let order = world.order(FINE).await;
+    let dead = "UPDATE outbox SET sends = 1, dead_at = now()";
+    sqlx::query(dead).execute(&pool).await.unwrap();
+    let refund = world.request_cancel(order.id).await;
+
+    let mut redrive = pool.begin().await.unwrap();
+    let redriven = dead::redrive(&mut *redrive, order.charge.row_id).await;
+    assert_eq!(redriven.unwrap(), 1);
+    let marking = tokio::spawn({
+        let pool = pool.clone();
+        async move {
+            let mut tx = pool.begin().await.unwrap();
+            let marked = dead::mark_followers(&mut tx, Destination::Payments).await;
+            tx.commit().await.unwrap();
+            marked.unwrap()
+        }
+    });
+    // Until it waits for the redrive.
+    let waits = "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON database = oid
+        OR database IS NULL WHERE NOT granted AND datname = current_database())";
+    while !marking.is_finished() {
+        let waiting: bool = sqlx::query_scalar(waits).fetch_one(&pool).await.unwrap();
+        if waiting {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    redrive.commit().await.unwrap();
+    assert_eq!(marking.await.unwrap(), 0);
+    let dead = "SELECT dead_at IS NOT NULL FROM outbox WHERE id = $1";
+    assert!(!world.one::<bool>(dead, refund.row_id).await);
+}
+
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 #[ignore = "needs the stores: make test"]
 async fn a_queue_that_is_away_keeps_no_news_of_another_back(pool: PgPool) {
