@@ -78,11 +78,16 @@ impl System {
             "sections": [{"name": "Stalls", "rows": 1, "seats_per_row": SEATS, "price_minor": 1000}],
         });
         let address = format!("{}/internal/events/{event_id}", booking.internal);
-        let put = client::http_client()?
-            .put(address)
-            .json(&seating)
-            .send()
-            .await?;
+        let http = client::http_client()?;
+        let mut put = http.put(&address).json(&seating).send().await?;
+        // On a busy machine a process that has just started may answer 503 at first.
+        for _ in 0..20 {
+            if put.status() != 503 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            put = http.put(&address).json(&seating).send().await?;
+        }
         ensure!(
             put.status().is_success(),
             "the event: {}",
