@@ -20,6 +20,10 @@ const AWAKE: Duration = Duration::from_millis(400);
 /// How long Patroni may take to hand over.
 const SWITCH_BOUND: Duration = Duration::from_secs(30);
 
+/// How often it is asked for, and the pause between.
+const SWITCH_TRIES: u32 = 4;
+const SWITCH_PAUSE: Duration = Duration::from_secs(2);
+
 /// A fault that was made. It lasts until it is undone; dropping it leaves it to
 /// [`Project::heal`].
 #[derive(Debug)]
@@ -133,14 +137,24 @@ async fn stutter(struck: &[Container], ends: &CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
-/// Asks Patroni to make another node the primary.
+/// Asks Patroni to make another node the primary. Patroni refuses while it does not reach a standby
+/// that it counts on; an operator asks again then.
 async fn switch(primary: &Container) -> anyhow::Result<()> {
     let address = format!("http://{}:8008/switchover", address(primary).await?);
-    let asked = http_client()?.post(address).timeout(SWITCH_BOUND);
-    let asked = asked.json(&serde_json::json!({"leader": primary.service}));
-    let answer = asked.send().await?;
-    let status = answer.status();
-    let said = answer.text().await.unwrap_or_default();
-    anyhow::ensure!(status.is_success(), "no switchover: {status}: {said}");
-    Ok(())
+    let http = http_client()?;
+    let mut tries = 1;
+    loop {
+        let ask = http.post(&address).timeout(SWITCH_BOUND);
+        let ask = ask.json(&serde_json::json!({"leader": primary.service}));
+        let answer = ask.send().await?;
+        let status = answer.status();
+        let said = answer.text().await.unwrap_or_default();
+        if status.is_success() {
+            return Ok(());
+        }
+        anyhow::ensure!(tries < SWITCH_TRIES, "no switchover: {status}: {said}");
+        println!("no switchover: {status}: {said}");
+        tries += 1;
+        tokio::time::sleep(SWITCH_PAUSE).await;
+    }
 }
