@@ -14,7 +14,7 @@ use crowd::{Plan, run};
 use serde_json::Value;
 
 use crate::deadline::TRIES;
-use crate::stack::Stack;
+use crate::stack::{Stack, answered};
 
 /// How long it may take until the last panel has data: some scrapes, and the longest rate. After that
 /// what happened may be too old for a rate, so it happens once more.
@@ -308,7 +308,10 @@ async fn without_data(
 /// The names of all metrics that Prometheus has.
 async fn metric_names(stack: &Stack) -> anyhow::Result<BTreeSet<String>> {
     let address = format!("{}/api/v1/label/__name__/values", stack.prometheus);
-    let answer: Value = stack.door.http().get(address).send().await?.json().await?;
+    let answer: Value = answered(stack.door.http().get(address))
+        .await?
+        .json()
+        .await?;
     Ok(serde_json::from_value(answer["data"].clone())?)
 }
 
@@ -316,7 +319,10 @@ async fn metric_names(stack: &Stack) -> anyhow::Result<BTreeSet<String>> {
 async fn has_data(stack: &Stack, query: &str) -> anyhow::Result<bool> {
     let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let address = format!("{}/api/v1/query?query={encoded}", stack.prometheus);
-    let answer: Value = stack.door.http().get(address).send().await?.json().await?;
+    let answer: Value = answered(stack.door.http().get(address))
+        .await?
+        .json()
+        .await?;
     ensure!(answer["status"] == "success", "{}", answer["error"]);
     let samples = answer["data"]["result"]
         .as_array()

@@ -11,6 +11,7 @@ use client::internal::Internal;
 use client::{Client, Door, Failure, WorkerStatus};
 use crowd::{Organiser, organiser, run_id};
 use faults::{Container, Project};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
@@ -154,7 +155,7 @@ impl Stack {
 
     /// What this address says, the lines that begin with `prefix`.
     pub async fn scrape(&self, url: &str, prefix: &str) -> anyhow::Result<Vec<String>> {
-        let response = self.door.http().get(url).send().await?;
+        let response = answered(self.door.http().get(url)).await?;
         let text = response.error_for_status()?.text().await?;
         Ok(text
             .lines()
@@ -234,6 +235,21 @@ pub fn is_shed(failure: &Failure) -> bool {
         return false;
     };
     answer.status == 503 && answer.retry_after.is_some() && answer.body["request_id"].is_null()
+}
+
+/// The answer to a request that is written out here. It is sent again where none came, or a 503: a busy
+/// machine is no failure. So only for what may be sent twice: a read, a refusal, a write with a key.
+pub async fn answered(request: RequestBuilder) -> anyhow::Result<Response> {
+    for _ in 1..TRIES {
+        let again = request.try_clone().context("it cannot be sent twice")?;
+        match again.send().await {
+            Ok(response) if response.status() != StatusCode::SERVICE_UNAVAILABLE => {
+                return Ok(response);
+            }
+            _ => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+    Ok(request.send().await?)
 }
 
 /// Sends a request, and sends it again while a service sheds it: a busy machine is no failure.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::deadline::{TRIES, generous};
 use crate::guest::Guest;
 use crate::hall::{READS, read_each};
-use crate::stack::{Hall, Stack, eventually, is_shed, refused_with};
+use crate::stack::{Hall, Stack, answered, eventually, is_shed, refused_with};
 
 /// How long the engine waits for all but the nodes of Postgres.
 const STOP_BOUND: Duration = Duration::from_secs(10);
@@ -427,7 +427,7 @@ async fn the_door_finishes_what_is_in_hand_before_it_closes() -> anyhow::Result<
 /// How many requests Nginx has in hand, but for the one that asks.
 async fn in_hand(stack: &Stack) -> anyhow::Result<usize> {
     let status = stack.door.http().get("http://nginx:8081/status");
-    let text = status.send().await?.error_for_status()?.text().await?;
+    let text = answered(status).await?.error_for_status()?.text().await?;
     let words: Vec<_> = text.split_whitespace().collect();
     let writing = words.iter().position(|word| *word == "Writing:");
     let count = writing.and_then(|at| words.get(at + 1)?.parse::<usize>().ok());

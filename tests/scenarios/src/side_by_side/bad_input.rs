@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::bodies::send;
 use crate::deadline::generous;
-use crate::stack::{Stack, refusal, refused_with};
+use crate::stack::{Stack, answered, refusal, refused_with};
 
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
@@ -32,7 +32,7 @@ async fn oversized_bodies_headers_and_paths_are_refused_at_the_door() -> anyhow:
         "{door}/api/catalog/events?city={}",
         "a".repeat(40_000)
     ));
-    let status = long.send().await?.status();
+    let status = answered(long).await?.status();
     ensure!(
         matches!(status.as_u16(), 414 | 400),
         "a long path: {status}"
@@ -40,7 +40,7 @@ async fn oversized_bodies_headers_and_paths_are_refused_at_the_door() -> anyhow:
     let header = http
         .get(format!("{door}/api/catalog/events"))
         .header("x-long", "a".repeat(40_000));
-    let status = header.send().await?.status();
+    let status = answered(header).await?.status();
     ensure!(
         matches!(status.as_u16(), 431 | 400),
         "a long header: {status}"

@@ -15,7 +15,7 @@ use crowd::visit::cards;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::stack::{Hall, Stack, refusal};
+use crate::stack::{Hall, Stack, answered, refusal};
 
 const JSON: &str = "application/json";
 
@@ -43,7 +43,7 @@ pub async fn send(
     if let Some(session) = client.session() {
         request = request.bearer_auth(&session.token);
     }
-    let response = request.send().await?;
+    let response = answered(request).await?;
     let status = response.status();
     Ok((status, response.json().await.unwrap_or_default()))
 }
@@ -238,7 +238,7 @@ async fn target(
 /// The operations of a service's document that take a body, each with the fields that it needs.
 async fn operations(stack: &Stack, service: &str) -> anyhow::Result<Vec<(Method, String, Value)>> {
     let address = format!("{}/api/{service}/openapi.json", stack.door.address());
-    let response = stack.door.http().get(address).send().await?;
+    let response = answered(stack.door.http().get(address)).await?;
     let document: Value = response.error_for_status()?.json().await?;
     let mut found = Vec::new();
     let paths = document["paths"].as_object().context("no paths")?;

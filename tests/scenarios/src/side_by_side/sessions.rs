@@ -11,7 +11,7 @@ use crowd::visit::cards;
 use uuid::Uuid;
 
 use crate::redis_lost::redis_primary;
-use crate::stack::{Stack, eventually, refused_with, unless_shed};
+use crate::stack::{Stack, answered, eventually, refused_with, unless_shed};
 
 /// Ends the session whose token is its argument in half a second, in the store that keeps it under
 /// its hash.
@@ -128,7 +128,7 @@ async fn headers_that_say_who_somebody_is_are_not_believed() -> anyhow::Result<(
         if let Some(session) = session {
             request = request.bearer_auth(session);
         }
-        let status = request.send().await?.status();
+        let status = answered(request).await?.status();
         ensure!(status == wanted, "{status}, not {wanted}");
     }
     hall.every_promise_held().await
@@ -150,7 +150,7 @@ async fn what_is_wrong_with_a_request_is_not_taken_for_a_failed_check_of_its_ses
     for number in 0..120 {
         ask = ask.header(format!("x-{number}"), "b");
     }
-    let status = ask.send().await?.status();
+    let status = answered(ask).await?.status();
     ensure!(status == 431, "a request with 120 headers: {status}");
     Ok(())
 }
