@@ -79,15 +79,16 @@ impl System {
         });
         let address = format!("{}/internal/events/{event_id}", booking.internal);
         let http = client::http_client()?;
-        let mut put = http.put(&address).json(&seating).send().await?;
-        // On a busy machine a process that has just started may answer 503 at first.
-        for _ in 0..20 {
-            if put.status() != 503 {
-                break;
+        let mut tries = 1;
+        let put = loop {
+            let put = http.put(&address).json(&seating).send().await?;
+            // On a busy machine a process that has just started may answer 503 at first.
+            if put.status() != 503 || tries > 20 {
+                break put;
             }
+            tries += 1;
             tokio::time::sleep(Duration::from_millis(500)).await;
-            put = http.put(&address).json(&seating).send().await?;
-        }
+        };
         ensure!(
             put.status().is_success(),
             "the event: {}",

@@ -305,24 +305,23 @@ async fn without_data(
     }
 }
 
+/// What the HTTP API of Prometheus answers at this path.
+async fn prometheus(stack: &Stack, path: &str) -> anyhow::Result<Value> {
+    let address = format!("{}/api/v1/{path}", stack.prometheus);
+    let answer = answered(stack.door.http().get(address)).await?;
+    Ok(answer.json().await?)
+}
+
 /// The names of all metrics that Prometheus has.
 async fn metric_names(stack: &Stack) -> anyhow::Result<BTreeSet<String>> {
-    let address = format!("{}/api/v1/label/__name__/values", stack.prometheus);
-    let answer: Value = answered(stack.door.http().get(address))
-        .await?
-        .json()
-        .await?;
+    let answer = prometheus(stack, "label/__name__/values").await?;
     Ok(serde_json::from_value(answer["data"].clone())?)
 }
 
 /// Whether the query returns at least one sample that is a number.
 async fn has_data(stack: &Stack, query: &str) -> anyhow::Result<bool> {
     let encoded: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let address = format!("{}/api/v1/query?query={encoded}", stack.prometheus);
-    let answer: Value = answered(stack.door.http().get(address))
-        .await?
-        .json()
-        .await?;
+    let answer = prometheus(stack, &format!("query?query={encoded}")).await?;
     ensure!(answer["status"] == "success", "{}", answer["error"]);
     let samples = answer["data"]["result"]
         .as_array()
