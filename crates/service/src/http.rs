@@ -23,6 +23,7 @@ use tracing::Instrument;
 
 use crate::health::{self, Readiness};
 use crate::lifecycle::GRACE;
+use crate::listener::DrainingListener;
 use crate::{Body, Listeners, Process};
 
 /// The largest request body. Nginx has the same limit.
@@ -79,9 +80,12 @@ pub(crate) async fn serve(
     let ready = Arc::new(OnceLock::new());
     let internal_listener = bind(listeners.internal_listen).await?;
     let internal = tokio::spawn(
-        axum::serve(internal_listener, once_ready(ready.clone()))
-            .with_graceful_shutdown(after_grace(process.clone()))
-            .into_future(),
+        axum::serve(
+            DrainingListener::new(internal_listener, process.clone()),
+            once_ready(ready.clone()),
+        )
+        .with_graceful_shutdown(after_grace(process.clone()))
+        .into_future(),
     );
     let doors = tokio::select! {
         doors = body => doors,
@@ -113,6 +117,7 @@ pub(crate) async fn serve(
         reads: READ_TIMEOUT,
         others: doors.request_timeout,
     };
+    let public_listener = DrainingListener::new(public_listener, process.clone());
     let public = axum::serve(public_listener, limited(doors.public, &process, outside))
         .with_graceful_shutdown(after_grace(process.clone()))
         .into_future();

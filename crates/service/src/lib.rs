@@ -17,6 +17,7 @@ pub mod database;
 pub mod health;
 pub mod http;
 pub mod lifecycle;
+mod listener;
 pub mod openapi;
 pub mod settings;
 pub mod wait;

@@ -130,7 +130,7 @@ async fn signal() {
     }
 }
 
-/// How long idle connections are still answered once the process drains, so that a request that
+/// How long open connections are still answered once the process drains and takes no others, so that a request that
 /// a proxy had just put on a kept-alive connection is not lost. Nginx closes connections to us
 /// that stood idle for longer than half of this.
 pub const GRACE: Duration = Duration::from_secs(1);
