@@ -211,9 +211,10 @@ impl Judged {
 /// somebody signs in and out. Every request is answered as if nothing had been stopped, and in the end
 /// every order is paid. `stop` tells how many containers had to be killed.
 ///
-/// A busy machine may be the reason that a container had to be killed, or that more than [`SHED`] requests
-/// were shed: then all is done again, a few times. So it is where requests failed, but only if the same
-/// load for the same time without a stop does not go well either.
+/// A busy machine may be the reason that a container had to be killed, that requests failed, or that more
+/// than [`SHED`] were shed. So the same load then runs for the same time without a stop. Where as many are
+/// shed the stop is well. Where requests failed only with the stop it is not. Else all is done again, a few
+/// times.
 async fn under_light_load(
     buys: fn(Client) -> Person,
     stop: impl AsyncFn(&Hall) -> anyhow::Result<u32>,
@@ -233,24 +234,28 @@ async fn under_light_load(
         if stopped.is_well() && killed.get() == 0 {
             return Ok(hall);
         }
-        println!("{} containers killed", killed.get());
-        if let Some(first) = stopped.failures.first() {
-            println!("without a stop:");
+        println!("{} containers killed; without a stop:", killed.get());
+        let undisturbed = {
             let hall = stack.hall(SEATS, CUSTOMERS).await?;
-            let undisturbed = light_load_during(&hall, buys, async || {
+            light_load_during(&hall, buys, async || {
                 tokio::time::sleep(took).await;
                 Ok(())
-            });
+            })
+            .await?
+        };
+        if let Some(first) = stopped.failures.first() {
             ensure!(
-                !undisturbed.await?.is_well(),
+                !undisturbed.is_well(),
                 "{} of {} lost, such as {first}",
                 stopped.failures.len(),
                 stopped.requests
             );
+        } else if killed.get() == 0 && stopped.shed <= undisturbed.shed + SHED {
+            return Ok(hall);
         }
     }
     bail!(
-        "in each of {TRIES} runs a container was killed, a request failed, or more than {SHED} were shed"
+        "in each of {TRIES} runs a container was killed, a request failed, or more were shed than without a stop"
     )
 }
 
