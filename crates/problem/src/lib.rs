@@ -48,7 +48,8 @@ pub struct Body {
     pub status: u16,
     /// What went wrong this time.
     pub detail: String,
-    /// The field of the request that is at fault, as a path such as `seats[2].row`.
+    /// The field of the request that is at fault, as a path such as `seats[2].row`. Absent where
+    /// none is, or the body as a whole is no object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }
@@ -77,13 +78,17 @@ impl Problem {
     /// 422: the request can be read but a field of it breaks a rule.
     #[must_use]
     pub fn invalid(field: impl Into<String>, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::broken_rule(detail).field(field)
+    }
+
+    /// 422: the same where the body as a whole is at fault, so there is no field to name.
+    pub(crate) fn broken_rule(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid-request",
             "The request breaks a rule",
             detail,
         )
-        .field(field)
     }
 
     /// 400: the request cannot be read at all.

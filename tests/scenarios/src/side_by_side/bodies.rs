@@ -97,6 +97,15 @@ fn malformed(good: &Value) -> Vec<Case> {
     let mut marked = "\u{feff}".to_owned().into_bytes();
     marked.extend(text.bytes());
     let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let fields = good.as_object();
+    let values: Vec<_> = fields
+        .into_iter()
+        .flat_map(|fields| fields.values())
+        .collect();
+    let unnamed = json!(values).to_string();
+    let backwards = json!(values.iter().rev().collect::<Vec<_>>()).to_string();
+    let first = good.get(field).unwrap_or(&Value::Null);
+    let repeated = format!("{{\"{field}\":{first},{}", &text[1..]);
     let nested = "{\"a\":".repeat(8_000);
     let long = "a".repeat(70_000);
     vec![
@@ -115,6 +124,9 @@ fn malformed(good: &Value) -> Vec<Case> {
         ),
         case("oversized", format!("{{\"{field}\":\"{long}\"}}"), &[413]),
         case("a list", "[1,2,3]", &[422]),
+        case("its values without their names", unnamed, &[422]),
+        case("its values the other way round", backwards, &[422]),
+        case("a repeated field", repeated, &[422]),
         case("text", "\"text\"", &[422]),
         case("a number", "7", &[422]),
         case("null", "null", &[422]),
