@@ -12,8 +12,13 @@ use problem::extract::{Json, Path};
 use problem::openapi::{Answers, BODY, DOOR, SESSION};
 use uuid::Uuid;
 
+use crate::etag::IfMatch;
 use crate::event::{Draft, Event};
 use crate::{Catalog, etag, rules};
+
+/// How often the change is tried where another one came in between and `If-Match` names its version
+/// as well.
+const ATTEMPTS: u32 = 3;
 
 /// Replaces an event, if it still has the version that `If-Match` names. A repetition of the change
 /// that came last gets the same answer, so that it may be sent again when its answer was lost. Once
@@ -48,48 +53,48 @@ pub async fn replace_event(
 ) -> Result<Response, Problem> {
     let account = account.organiser()?;
     let versions = etag::if_match(&headers)?;
-    let mut event = catalog.events.own(account.id, id).await?;
-    if !versions.contains(&event.version) {
-        let answer = made_already(&event, &versions, draft)?;
-        catalog.reads.forget(id).await?;
-        return Ok(answer);
+    for _ in 0..ATTEMPTS {
+        let mut event = catalog.events.own(account.id, id).await?;
+        if !versions.names(event.version) {
+            let answer = made_already(&event, &versions, draft)?;
+            catalog.reads.forget(id).await?;
+            return Ok(answer);
+        }
+        if event.is_fixed {
+            rules::check_fixed(&event, &draft)?;
+            // Its start may be near or past by now, which is no fault of this change.
+            rules::check(
+                &draft,
+                Utc::now().min(event.starts_at - chrono::TimeDelta::seconds(1)),
+            )?;
+        } else {
+            rules::check(&draft, Utc::now())?;
+        }
+        event.replace(draft.clone());
+        let replaced = catalog
+            .reads
+            .changing(id, catalog.events.replace(&event))
+            .await?;
+        if replaced {
+            return super::own(&HeaderMap::new(), &event);
+        }
+        // Another change came in between. What If-Match names is judged anew.
     }
-    if event.is_fixed {
-        rules::check_fixed(&event, &draft)?;
-        // Its start may be near or past by now, which is no fault of this change.
-        rules::check(
-            &draft,
-            Utc::now().min(event.starts_at - chrono::TimeDelta::seconds(1)),
-        )?;
-    } else {
-        rules::check(&draft, Utc::now())?;
-    }
-    event.replace(draft.clone());
-    let replaced = catalog
-        .reads
-        .changing(id, catalog.events.replace(&event))
-        .await?;
-    if !replaced {
-        let event = catalog.events.own(account.id, id).await?;
-        let answer = made_already(&event, &versions, draft)?;
-        catalog.reads.forget(id).await?;
-        return Ok(answer);
-    }
-    super::own(&HeaderMap::new(), &event)
+    Err(Problem::busy("others change this event at the same time"))
 }
 
 /// The answer to a change that names another version: 412, but where the event is what this very
 /// change made of the version before, as RFC 9110 (13.1.1) has it. Whoever hands a `PUT` on may do
 /// so twice, and the first one may have taken effect: Nginx where a replica broke off, DynamoDB's
 /// client where an answer was late.
-fn made_already(event: &Event, versions: &[u64], draft: Draft) -> Result<Response, Problem> {
+fn made_already(event: &Event, versions: &IfMatch, draft: Draft) -> Result<Response, Problem> {
     let before = event.version.saturating_sub(1);
     let mut made = Event {
         version: before,
         ..event.clone()
     };
     made.replace(draft);
-    if versions.contains(&before) && made == *event {
+    if versions.names(before) && made == *event {
         super::own(&HeaderMap::new(), event)
     } else {
         Err(etag::mismatch())
@@ -139,6 +144,57 @@ mod tests {
                 .0,
             404
         );
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the stores: make test"]
+    async fn if_match_may_name_several_versions_or_any() {
+        let trial = Trial::begin().await;
+        let who = As::Organiser(Uuid::now_v7());
+        let mut draft = trial::draft(&trial::city());
+        let id = trial.create(who, &draft).await;
+        for (versions, status) in [
+            ("\"1\", \"7\"", 200),
+            ("\"of another server\", \"2\"", 422),
+            ("\"another\", \"2\"", 200),
+            ("*", 200),
+            ("W/\"4\"", 412),
+            ("\"1\", \"2\"", 412),
+        ] {
+            draft.title = format!("Changed with {status}, {versions}");
+            let headers = [("if-match", versions)];
+            let (answered, event) = trial.send("PUT", &path(id), who, &headers, &draft).await;
+            assert_eq!(answered, status, "{versions}: {event}");
+        }
+        let event = trial.catalog.events.get(id).await.unwrap().unwrap();
+        assert_eq!(event.title, "Changed with 200, *");
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the stores: make test"]
+    async fn a_change_of_any_version_gives_way_to_none() {
+        let trial = Arc::new(Trial::begin().await);
+        let who = As::Organiser(Uuid::now_v7());
+        let draft = trial::draft(&trial::city());
+        let id = trial.create(who, &draft).await;
+        let writers = (0..4).map(|number| {
+            let (trial, mut draft) = (trial.clone(), draft.clone());
+            draft.title = format!("Changed by {number}");
+            let headers = [("if-match", "*")];
+            tokio::spawn(async move { trial.send("PUT", &path(id), who, &headers, &draft).await.0 })
+        });
+        let mut made = 0;
+        for writer in writers.collect::<Vec<_>>() {
+            match writer.await.unwrap().as_u16() {
+                200 => made += 1,
+                // Several others came before each of its tries.
+                status => assert_eq!(status, 409),
+            }
+        }
+        let event = trial.catalog.events.get(id).await.unwrap().unwrap();
+        assert!(made > 0);
+        // One more where an answer was late and the request sent again.
+        assert!(event.version > made, "{} after {made}", event.version);
     }
 
     #[tokio::test]
