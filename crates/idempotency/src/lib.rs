@@ -200,8 +200,7 @@ pub async fn begin(tx: &mut PgConnection, operation: &Operation<'_>) -> Result<B
     .fetch_optional(tx)
     .await?;
     // It stood there a moment ago, and was pruned since: it was a day old.
-    let row = row
-        .ok_or_else(|| Problem::busy("the key was a day old and was just forgotten; try again"))?;
+    let row = row.ok_or_else(|| Problem::busy("the key was a day old and was just forgotten"))?;
     if row.try_get::<Vec<u8>, _>("request_hash")? != operation.request_hash {
         return Err(reused());
     }

@@ -16,9 +16,9 @@ impl From<sqlx::Error> for Problem {
             sqlx::Error::Database(database) => match database.code().as_deref() {
                 // Lock not available, lost a deadlock or a serialisation conflict more often than
                 // the limit allows.
-                Some("55P03" | "40001" | "40P01") => Self::busy(
-                    "the rows this request needs are in use; try again with the same Idempotency-Key",
-                ),
+                Some("55P03" | "40001" | "40P01") => {
+                    Self::busy("the rows this request needs are in use")
+                }
                 // Connection failures, no resources, shutting down, statement cancelled by its
                 // time-out, read only after a switch-over, connection ended because its transaction
                 // stood idle.

@@ -31,11 +31,13 @@ pub struct Problem {
     detail: Cow<'static, str>,
     field: Option<String>,
     retry_after: Option<u32>,
+    /// Whether `detail` ends with the advice to try again.
+    says_try_again: bool,
     cause: Option<Cause>,
 }
 
 /// The body of a failed request (RFC 9457).
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub struct Body {
     /// Stable address of the kind of problem, `/problems/<kind>`; a page stands behind it.
@@ -71,6 +73,7 @@ impl Problem {
             detail: detail.into(),
             field: None,
             retry_after: None,
+            says_try_again: false,
             cause: None,
         }
     }
@@ -135,10 +138,13 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, slug, title, detail)
     }
 
-    /// 409 with `Retry-After`: others are at what this request needs, or were a moment ago.
+    /// 409 with `Retry-After`: others are at what this request needs, or were a moment ago. `why`
+    /// says so, and the advice to try again follows it.
     #[must_use]
-    pub fn busy(detail: impl Into<Cow<'static, str>>) -> Self {
-        Self::conflict("busy", "Others are at the same rows", detail).retry_after(1)
+    pub fn busy(why: &str) -> Self {
+        Self::conflict("busy", "Others are at the same rows", try_again(why))
+            .retry_after(1)
+            .says_try_again()
     }
 
     /// 503 with `Retry-After`: a part this request needs is away for now.
@@ -148,9 +154,10 @@ impl Problem {
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
             "A part is away for now",
-            format!("{part} does not answer right now; try again with the same Idempotency-Key"),
+            try_again(&format!("{part} does not answer right now")),
         )
         .retry_after(1)
+        .says_try_again()
     }
 
     /// 500: a mistake of ours. The cause is logged, the client learns only that it happened.
@@ -176,6 +183,11 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    fn says_try_again(mut self) -> Self {
+        self.says_try_again = true;
         self
     }
 
@@ -235,8 +247,11 @@ impl IntoResponse for Problem {
                 tracing::warn!(problem = self.slug, error = chain, "request refused");
             }
         }
-        let body = serde_json::to_vec(&self.body()).unwrap_or_default();
-        let mut response = (self.status, body).into_response();
+        let body = self.body();
+        let mut response = (self.status, json(&body)).into_response();
+        if self.says_try_again {
+            response.extensions_mut().insert(SaysTryAgain(body));
+        }
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -247,6 +262,29 @@ impl IntoResponse for Problem {
         }
         response
     }
+}
+
+/// The body of a response that advises to try again.
+#[derive(Clone)]
+struct SaysTryAgain(Body);
+
+fn try_again(why: &str) -> String {
+    format!("{why}; try again")
+}
+
+fn json(body: &Body) -> Vec<u8> {
+    serde_json::to_vec(body).unwrap_or_default()
+}
+
+/// The answer to a request that carried an `Idempotency-Key`: the advice to try again, where it is
+/// given, names the key. Without a key in the request it does not, for there is none to repeat.
+#[must_use]
+pub fn to_keyed(mut response: Response) -> Response {
+    if let Some(SaysTryAgain(mut body)) = response.extensions_mut().remove() {
+        body.detail.push_str(" with the same Idempotency-Key");
+        *response.body_mut() = json(&body).into();
+    }
+    response
 }
 
 /// The messages of an error and its sources, outermost first.

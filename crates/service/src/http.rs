@@ -195,6 +195,7 @@ fn limited(router: Router, process: &Process, patience: Patience) -> Router {
                 next.run(request).await
             }
         }))
+        .layer(middleware::from_fn(keyed))
         .layer(middleware::from_fn(move |request: Request, next: Next| {
             let process = process.clone();
             async move {
@@ -209,6 +210,17 @@ fn limited(router: Router, process: &Process, patience: Patience) -> Router {
         }))
         .layer(middleware::from_fn(telemetry::requests::measure))
         .layer(middleware::from_fn(in_span))
+}
+
+/// The advice to try again names the key where the request carried one.
+async fn keyed(request: Request, next: Next) -> Response {
+    let has_key = request.headers().contains_key("idempotency-key");
+    let response = next.run(request).await;
+    if has_key {
+        problem::to_keyed(response)
+    } else {
+        response
+    }
 }
 
 /// Each log line of a request carries the id that Nginx gave it and the trace it belongs to.
@@ -248,7 +260,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use axum::body::Body as Content;
-    use axum::routing::any;
+    use axum::routing::{any, get, post};
+    use http_body_util::BodyExt;
     use tokio::sync::Semaphore;
     use tokio::task::JoinSet;
 
@@ -301,6 +314,55 @@ mod tests {
         let next = door.clone().oneshot(request(Method::GET)).await.unwrap();
         assert_eq!(next.status(), 200);
         assert_eq!(inside.load(Ordering::SeqCst), CONCURRENCY_LIMIT + 1);
+    }
+
+    #[tokio::test]
+    async fn a_method_that_an_address_does_not_know_is_answered_with_those_it_knows() {
+        let routes = Router::new()
+            .route("/", get(async || "read").delete(async || "gone"))
+            .route("/", post(async || "made"));
+        let door = limited(routes, &Process::new(), PATIENT);
+        for method in [Method::PUT, Method::PATCH, Method::OPTIONS, Method::TRACE] {
+            let answer = door.clone().oneshot(request(method.clone())).await.unwrap();
+            assert_eq!(answer.status(), 405, "{method}");
+            let content = &answer.headers()[header::CONTENT_TYPE];
+            assert_eq!(content, "application/problem+json", "{method}");
+            let allowed = answer.headers()[header::ALLOW].to_str().unwrap();
+            let mut allowed: Vec<_> = allowed.split(',').collect();
+            allowed.sort_unstable();
+            assert_eq!(allowed, ["DELETE", "GET", "HEAD", "POST"], "{method}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_advice_to_try_again_names_the_key_only_where_there_is_one() {
+        let routes = Router::new()
+            .route("/", any(async || Problem::unavailable("a part")))
+            .route("/busy", any(async || Problem::busy("the rows are in use")))
+            .route("/gone", any(async || Problem::not_found("no such row")));
+        let door = limited(routes, &Process::new(), PATIENT);
+        let said = async |path: &str, key: Option<&str>| {
+            let mut request = Request::post(path);
+            if let Some(key) = key {
+                request = request.header("idempotency-key", key);
+            }
+            let request = request.body(Content::empty()).unwrap();
+            let answer = door.clone().oneshot(request).await.unwrap();
+            let length = answer.headers()[header::CONTENT_LENGTH].clone();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(length, body.len().to_string().as_str(), "{path}");
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            body["detail"].as_str().unwrap().to_owned()
+        };
+        let key = " with the same Idempotency-Key";
+        for (path, detail) in [
+            ("/", "a part does not answer right now; try again"),
+            ("/busy", "the rows are in use; try again"),
+        ] {
+            assert_eq!(said(path, None).await, detail);
+            assert_eq!(said(path, Some("k")).await, format!("{detail}{key}"));
+        }
+        assert_eq!(said("/gone", Some("k")).await, "no such row");
     }
 
     #[tokio::test]

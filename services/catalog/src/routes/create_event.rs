@@ -73,9 +73,7 @@ pub async fn create_event(
         let longest = 20 * u64::from(attempt);
         tokio::time::sleep(Duration::from_millis(rand::random_range(5..=longest))).await;
     }
-    Err(Problem::busy(
-        "a request with this key is under way; try again with the same Idempotency-Key",
-    ))
+    Err(Problem::busy("a request with this key is under way"))
 }
 
 #[cfg(test)]
