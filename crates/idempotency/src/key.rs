@@ -4,6 +4,9 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use problem::Problem;
+use utoipa::IntoParams;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::{ObjectBuilder, Required, Type};
 
 /// Name of the header.
 pub const HEADER: &str = "idempotency-key";
@@ -69,6 +72,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
     }
 }
 
+/// The header in OpenAPI documents: a route that takes a key names it among its `params`.
+impl IntoParams for Key {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let key = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .min_length(Some(1))
+            .max_length(Some(Self::MAX_LENGTH))
+            .pattern(Some("^[!-~]+$"));
+        let header = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::True)
+            .description(Some(
+                "Chosen by the client, 1 to 64 visible ASCII characters. A repetition with the same \
+                 key has no second effect and gets the first answer, marked by the header \
+                 `Idempotency-Replayed: true`. Another request takes another key. A key is kept for \
+                 a day.",
+            ))
+            .schema(Some(key))
+            .example(Some("try-1".into()));
+        vec![header.build()]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +119,16 @@ mod tests {
         for bad in ["", " ", "a b", "é", "a\u{0}", &"k".repeat(65)] {
             assert!(Key::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn the_documented_example_is_a_key() {
+        let documented = serde_json::to_value(Key::into_params(|| None)).unwrap();
+        let header = &documented[0];
+        assert_eq!(
+            (&header["in"], &header["required"]),
+            (&"header".into(), &true.into())
+        );
+        assert!(Key::parse(header["example"].as_str().unwrap()).is_ok());
     }
 }

@@ -22,7 +22,7 @@ pub const BODY: u8 = 1 << 3;
 pub const KEY: u8 = 1 << 4;
 
 /// The kinds of problems that a part brings with it.
-const KINDS: [(u8, u16, &str); 15] = [
+const KINDS: [(u8, u16, &str); 16] = [
     (DOOR, 400, "bad-request"),
     (BODY, 400, "malformed-request"),
     (KEY, 400, "idempotency-key-missing"),
@@ -36,6 +36,7 @@ const KINDS: [(u8, u16, &str); 15] = [
     (DOOR, 408, "too-slow"),
     (DOOR, 429, "too-many-requests (with Retry-After)"),
     (DOOR, 431, "headers-too-large"),
+    (u8::MAX, 500, "internal"),
     (DOOR, 503, "unavailable (with Retry-After)"),
     (DATABASE, 503, "unavailable (with Retry-After)"),
 ];
@@ -86,7 +87,7 @@ mod tests {
                 .collect()
         };
         let read = of(Answers::<{ DATABASE }>::responses());
-        assert_eq!(read.keys().collect::<Vec<_>>(), ["409", "503"]);
+        assert_eq!(read.keys().collect::<Vec<_>>(), ["409", "500", "503"]);
         let write = of(Answers::<{ DOOR | DATABASE | BODY | KEY }>::responses());
         assert_eq!(
             write["400"],

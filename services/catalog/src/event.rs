@@ -1,6 +1,6 @@
 //! An event: the document, what an organiser sends, and its short form in lists.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use messages::seating::{PutSeating, Section};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -55,6 +55,28 @@ pub struct Draft {
     /// The seats, section by section; 20,000 seats at most.
     #[schema(min_items = 1, max_items = 20)]
     pub sections: Vec<Section>,
+}
+
+impl Draft {
+    /// One that may be created as it stands: in a year from now.
+    pub fn example() -> Self {
+        let section = |name: &str, rows, price_minor| Section {
+            name: name.to_owned(),
+            rows,
+            seats_per_row: 20,
+            price_minor,
+        };
+        Self {
+            title: "An evening of songs".to_owned(),
+            description: "Two singers, one piano.".to_owned(),
+            city: "Linz".to_owned(),
+            venue: "Great Hall".to_owned(),
+            starts_at: to_the_second(Utc::now() + TimeDelta::days(365)),
+            currency: "EUR".to_owned(),
+            payout_account: payout_account(),
+            sections: vec![section("Stalls", 10, 6_500), section("Balcony", 5, 4_500)],
+        }
+    }
 }
 
 fn payout_account() -> String {

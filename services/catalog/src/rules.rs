@@ -178,6 +178,7 @@ mod tests {
     #[test]
     fn a_good_draft_passes() {
         assert_eq!(field_of(|_| {}), None);
+        assert_eq!(field_of(|draft| *draft = Draft::example()), None);
         assert_eq!(
             field_of(|draft| draft.description = "two\nlines".to_owned()),
             None

@@ -15,14 +15,17 @@ use crate::clearing::{Bank, check_currency};
 #[into_params(parameter_in = Query)]
 pub(super) struct Of {
     /// Only this currency; without it the sum over all of them.
-    #[param(pattern = "^[A-Z]{3}$")]
+    #[param(pattern = "^[A-Z]{3}$", example = "EUR")]
     currency: Option<String>,
 }
 
-/// What the succeeded movements come to.
+/// Sum up the books.
+///
+/// What the succeeded movements come to. Charged less refunded less paid out is what is left.
 #[utoipa::path(
     get,
     path = "/v1/balance",
+    operation_id = "read_balance",
     tag = "books",
     security(("api_key" = [])),
     params(Of),

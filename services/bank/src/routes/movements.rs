@@ -28,9 +28,13 @@ pub(super) struct Page {
 }
 
 /// Read the books, oldest first.
+///
+/// Each movement of money is one line, declined ones as well. Ids grow in the order of the books, so
+/// a page that was read stays as it is.
 #[utoipa::path(
     get,
     path = "/v1/movements",
+    operation_id = "list_movements",
     tag = "books",
     security(("api_key" = [])),
     params(Page),

@@ -17,13 +17,18 @@ use crate::sandbox::Behaviour;
 #[utoipa::path(
     post,
     path = "/v1/payouts",
+    operation_id = "pay_out",
     tag = "movements",
     security(("api_key" = [])),
-    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 64)),
+    params(Key),
+    request_body(content = PayoutRequest, example = json!({
+        "account": "4242424242424242", "amount_minor": 4500, "currency": "EUR",
+        "reference": "0193b3a0-0000-7000-8000-000000000003",
+    })),
     responses(
         Answers<{ SESSION | BODY | KEY }>,
         (status = 200, body = Movement, description = "The movement, new or repeated"),
-        (status = 500, body = problem::Body, content_type = "application/problem+json", description = "sandbox-fault"),
+        (status = 500, body = problem::Body, content_type = "application/problem+json", description = "sandbox-fault, internal"),
         (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable, sandbox-fault"),
     )
 )]

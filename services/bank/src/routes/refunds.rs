@@ -18,14 +18,19 @@ use crate::sandbox::Behaviour;
 #[utoipa::path(
     post,
     path = "/v1/refunds",
+    operation_id = "refund_charge",
     tag = "movements",
     security(("api_key" = [])),
-    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 64)),
+    params(Key),
+    request_body(content = RefundRequest, example = json!({
+        "charge_id": "0193b3a0-0000-7000-8000-000000000002", "amount_minor": 4500,
+        "reference": "0193b3a0-0000-7000-8000-000000000001",
+    })),
     responses(
         Answers<{ SESSION | BODY | KEY }>,
         (status = 200, body = Movement, description = "The movement, new or repeated"),
         (status = 404, body = problem::Body, content_type = "application/problem+json", description = "not-found: there is no such charge"),
-        (status = 500, body = problem::Body, content_type = "application/problem+json", description = "sandbox-fault"),
+        (status = 500, body = problem::Body, content_type = "application/problem+json", description = "sandbox-fault, internal"),
         (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable, sandbox-fault"),
     )
 )]

@@ -23,18 +23,22 @@ const ATTEMPTS: u32 = 5;
 /// than it may take.
 const PATIENCE: Duration = Duration::from_secs(4);
 
-/// Creates a draft, which only its organiser sees until it is published.
+/// Create an event.
+///
+/// A draft, which only its organiser sees until it is published.
 #[utoipa::path(
     post,
     path = "/api/catalog/events",
-    params(("Idempotency-Key" = String, Header, description = "makes the request safe to repeat", min_length = 1, max_length = 64)),
-    request_body = Draft,
+    operation_id = "create_event",
+    tag = "organisers",
+    params(Key),
+    request_body(content = Draft, example = Draft::example),
     security(("session" = [])),
     responses(
         Answers<{ DOOR | SESSION | BODY | KEY }>,
         (status = 201, description = "created", body = Event, headers(("Location" = String, description = "where the organiser reads it"))),
-        (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "the same key is under way", body = problem::Body, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden: only organisers", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "busy (with Retry-After): the same key is under way", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn create_event(

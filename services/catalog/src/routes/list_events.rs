@@ -23,7 +23,7 @@ use crate::item;
 #[into_params(parameter_in = Query)]
 pub struct Filter {
     /// In this city, whatever its case and spacing.
-    #[param(min_length = 1, max_length = 60)]
+    #[param(min_length = 1, max_length = 60, example = "Vienna")]
     city: Option<String>,
     /// Not before this time (RFC 3339); without it, not before now. A day back at most.
     from: Option<DateTime<Utc>>,
@@ -36,16 +36,20 @@ pub struct Filter {
     cursor: Option<String>,
 }
 
-/// Events on sale by their start, soonest first; may be a second old. Events that have begun are
-/// listed for a day where `from` asks for them.
+/// List events on sale, soonest first.
+///
+/// By city and date; may be a second old. Events that have begun are listed for a day where `from`
+/// asks for them. Page by page: `next_cursor` of one page is the `cursor` of the next.
 #[utoipa::path(
     get,
     path = "/api/catalog/events",
+    operation_id = "list_events",
+    tag = "events",
     params(Filter),
     responses(
         Answers<{ DOOR }>,
         (status = 200, description = "a page", body = EventPage),
-        (status = 422, description = "a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
+        (status = 422, description = "invalid-request: a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn list_events(

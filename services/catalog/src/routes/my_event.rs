@@ -14,19 +14,26 @@ use uuid::Uuid;
 use crate::Catalog;
 use crate::event::Event;
 
-/// An event as its organiser sees it, draft or not, with the account that payouts go to. A strong
-/// read of the document: what was written before is there.
+/// Read an event of your own.
+///
+/// As its organiser sees it, draft or not, with the account that payouts go to. A strong read of the
+/// document: what was written before is there.
 #[utoipa::path(
     get,
     path = "/api/catalog/my-events/{id}",
-    params(("id" = Uuid, Path, description = "the event")),
+    operation_id = "read_my_event",
+    tag = "organisers",
+    params(
+        ("id" = Uuid, Path, description = "The `id` of an event of yours"),
+        ("If-None-Match" = Option<String>, Header, description = "ETags of versions that the client has"),
+    ),
     security(("session" = [])),
     responses(
         Answers<{ DOOR | SESSION }>,
         (status = 200, description = "the event", body = Event, headers(("ETag" = String, description = "the version, for If-Match"))),
         (status = 304, description = "the version that If-None-Match names"),
-        (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
-        (status = 404, description = "no such event of yours", body = problem::Body, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden: only organisers", body = problem::Body, content_type = "application/problem+json"),
+        (status = 404, description = "not-found: no such event of yours", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn my_event(

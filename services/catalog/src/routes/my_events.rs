@@ -26,17 +26,21 @@ pub struct Page {
     cursor: Option<String>,
 }
 
-/// An organiser's own events, newest first.
+/// List your own events, newest first.
+///
+/// Drafts included. Page by page: `next_cursor` of one page is the `cursor` of the next.
 #[utoipa::path(
     get,
     path = "/api/catalog/my-events",
+    operation_id = "list_my_events",
+    tag = "organisers",
     params(Page),
     security(("session" = [])),
     responses(
         Answers<{ DOOR | SESSION }>,
         (status = 200, description = "a page", body = EventPage),
-        (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden: only organisers", body = problem::Body, content_type = "application/problem+json"),
+        (status = 422, description = "invalid-request: a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn my_events(

@@ -44,15 +44,19 @@ pub struct Viewed {
     views: u64,
 }
 
-/// The events on sale, not yet begun, that are looked at most; may be some seconds old.
+/// List the events that are looked at most.
+///
+/// On sale and not yet begun; the count of views may be some seconds old.
 #[utoipa::path(
     get,
     path = "/api/catalog/popular",
+    operation_id = "list_popular_events",
+    tag = "events",
     params(Top),
     responses(
         Answers<{ DOOR }>,
         (status = 200, description = "the events, most views first", body = Popular),
-        (status = 422, description = "a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
+        (status = 422, description = "invalid-request: a parameter breaks a rule", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn popular(

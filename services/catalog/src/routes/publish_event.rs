@@ -29,19 +29,24 @@ const ATTEMPTS: u32 = 3;
 /// DynamoDB answers late, while the cache hangs.
 const CHANGE_TIMEOUT: Duration = Duration::from_millis(1_300);
 
-/// Puts an event on sale, once and for all; repeating it changes nothing.
+/// Put an event on sale.
+///
+/// For good; a repetition changes nothing. Its seats go to booking first, so it is on sale once this
+/// is answered.
 #[utoipa::path(
     post,
     path = "/api/catalog/events/{id}/publish",
-    params(("id" = Uuid, Path, description = "the event")),
+    operation_id = "publish_event",
+    tag = "organisers",
+    params(("id" = Uuid, Path, description = "The `id` of an event of yours")),
     security(("session" = [])),
     responses(
         Answers<{ DOOR | SESSION }>,
         (status = 200, description = "on sale", body = Event, headers(("ETag" = String, description = "the version"))),
-        (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
-        (status = 404, description = "no such event of yours", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "it has begun, or booking has other seats for it", body = problem::Body, content_type = "application/problem+json"),
-        (status = 412, description = "it was being changed", body = problem::Body, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden: only organisers", body = problem::Body, content_type = "application/problem+json"),
+        (status = 404, description = "not-found: no such event of yours", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "event-began; seating-differs: booking has other seats for it", body = problem::Body, content_type = "application/problem+json"),
+        (status = 412, description = "version-mismatch: it was being changed", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn publish_event(

@@ -13,17 +13,23 @@ use uuid::Uuid;
 use crate::Catalog;
 use crate::event::Event;
 
-/// An event that is on sale. Never older than the question. The account that payouts go to is
-/// left out.
+/// Read an event.
+///
+/// One that is on sale. Never older than the question. The account that payouts go to is left out.
 #[utoipa::path(
     get,
     path = "/api/catalog/events/{id}",
-    params(("id" = Uuid, Path, description = "the event")),
+    operation_id = "read_event",
+    tag = "events",
+    params(
+        ("id" = Uuid, Path, description = "The `id` of an event of `list_events`"),
+        ("If-None-Match" = Option<String>, Header, description = "ETags of versions that the client has"),
+    ),
     responses(
         Answers<{ DOOR }>,
         (status = 200, description = "the event", body = Event, headers(("ETag" = String, description = "the version"))),
         (status = 304, description = "the version that If-None-Match names"),
-        (status = 404, description = "no such event on sale", body = problem::Body, content_type = "application/problem+json"),
+        (status = 404, description = "not-found: no such event is on sale", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn read_event(

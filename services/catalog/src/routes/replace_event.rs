@@ -20,28 +20,32 @@ use crate::{Catalog, etag, rules};
 /// as well.
 const ATTEMPTS: u32 = 3;
 
-/// Replaces an event, if it still has the version that `If-Match` names. A repetition of the change
-/// that came last gets the same answer, so that it may be sent again when its answer was lost. Once
-/// publishing has begun, seats, prices, currency, start and account stay as they are, and title and
-/// venue until it is done; tickets keep the title and venue of that moment.
+/// Replace an event.
+///
+/// If it still has a version that `If-Match` names. A repetition of the change that came last gets the
+/// same answer, so that it may be sent again when its answer was lost. Once publishing has begun,
+/// seats, prices, currency, start and account stay as they are, and title and venue until it is done;
+/// tickets keep the title and venue of that moment.
 #[utoipa::path(
     put,
     path = "/api/catalog/events/{id}",
+    operation_id = "replace_event",
+    tag = "organisers",
     params(
-        ("id" = Uuid, Path, description = "the event"),
-        ("If-Match" = String, Header, description = "the ETag that was read"),
+        ("id" = Uuid, Path, description = "The `id` of an event of yours"),
+        ("If-Match" = String, Header, description = "The ETag that was read, several with commas in between, or `*` for any version; RFC 9110, 13.1.1", example = "\"1\""),
     ),
-    request_body = Draft,
+    request_body(content = Draft, example = Draft::example),
     security(("session" = [])),
     responses(
         Answers<{ DOOR | SESSION | BODY }>,
         (status = 200, description = "the new version", body = Event, headers(("ETag" = String, description = "the version"))),
-        (status = 403, description = "not an organiser", body = problem::Body, content_type = "application/problem+json"),
-        (status = 404, description = "no such event of yours", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "the event is on sale and a field is fixed", body = problem::Body, content_type = "application/problem+json"),
-        (status = 412, description = "somebody changed it before", body = problem::Body, content_type = "application/problem+json"),
-        (status = 422, description = "a field breaks a rule", body = problem::Body, content_type = "application/problem+json"),
-        (status = 428, description = "If-Match is missing", body = problem::Body, content_type = "application/problem+json"),
+        (status = 403, description = "forbidden: only organisers", body = problem::Body, content_type = "application/problem+json"),
+        (status = 404, description = "not-found: no such event of yours", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "event-on-sale: a field is fixed; busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
+        (status = 412, description = "version-mismatch: it was changed before", body = problem::Body, content_type = "application/problem+json"),
+        (status = 422, description = "invalid-request: a field breaks a rule", body = problem::Body, content_type = "application/problem+json"),
+        (status = 428, description = "if-match-missing", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn replace_event(

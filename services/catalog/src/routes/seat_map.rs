@@ -12,15 +12,19 @@ use uuid::Uuid;
 
 use crate::Catalog;
 
+/// Read the seat map of an event.
+///
 /// The seats of an event that is on sale, drawn as SVG.
 #[utoipa::path(
     get,
     path = "/api/catalog/events/{id}/seat-map",
-    params(("id" = Uuid, Path, description = "the event")),
+    operation_id = "read_seat_map",
+    tag = "events",
+    params(("id" = Uuid, Path, description = "The `id` of an event of `list_events`")),
     responses(
         Answers<{ DOOR }>,
         (status = 200, description = "the drawing", body = String, content_type = "image/svg+xml"),
-        (status = 404, description = "no such event on sale", body = problem::Body, content_type = "application/problem+json"),
+        (status = 404, description = "not-found: no such event is on sale", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn seat_map(

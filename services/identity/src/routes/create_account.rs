@@ -65,8 +65,13 @@ fn keys_of(email: &Email) -> Uuid {
 #[utoipa::path(
     post,
     path = "/api/identity/accounts",
+    operation_id = "create_account",
     tag = "accounts",
-    params(("Idempotency-Key" = String, Header, min_length = 1, max_length = 64)),
+    params(Key),
+    request_body(content = NewAccount, example = json!({
+        "email": "ada@example.org", "password": "correct horse battery", "name": "Ada",
+        "role": "customer",
+    })),
     responses(
         Answers<{ DOOR | DATABASE | BODY | KEY }>,
         (status = 201, body = AccountView, description = "The account"),

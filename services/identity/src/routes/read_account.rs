@@ -26,10 +26,13 @@ pub(super) struct AccountView {
     pub(super) role: Role,
 }
 
-/// The account of this session.
+/// Read the account of this session.
+///
+/// Whose session it is, and what the account may do.
 #[utoipa::path(
     get,
     path = "/api/identity/accounts/me",
+    operation_id = "read_account",
     tag = "accounts",
     security(("session" = [])),
     responses(

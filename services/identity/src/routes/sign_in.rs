@@ -55,11 +55,21 @@ pub(super) struct Session {
 
 /// Sign in.
 ///
+/// The `token` of the answer is what requests that need a session send as `Authorization: Bearer`.
 /// An account has ten sessions at most: the eleventh ends the oldest.
 #[utoipa::path(
     post,
     path = "/api/identity/sessions",
+    operation_id = "sign_in",
     tag = "sessions",
+    request_body(content = Credentials, examples(
+        ("customer" = (summary = "A demo customer", value = json!({
+            "email": "alice@boxoffice.example", "password": "demo-password",
+        }))),
+        ("organiser" = (summary = "The demo organiser", value = json!({
+            "email": "demo-organiser@boxoffice.example", "password": "demo-password",
+        }))),
+    )),
     responses(
         Answers<{ DOOR | DATABASE | BODY }>,
         (status = 201, body = Session, description = "The session"),

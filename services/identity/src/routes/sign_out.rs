@@ -14,6 +14,7 @@ use crate::sessions::Token;
 #[utoipa::path(
     delete,
     path = "/api/identity/sessions/current",
+    operation_id = "sign_out",
     tag = "sessions",
     security(("session" = [])),
     responses(

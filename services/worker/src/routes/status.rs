@@ -52,10 +52,14 @@ pub struct TaskStatus {
     status: Status,
 }
 
-/// Who leads and how its tasks run.
+/// Read who leads and how its tasks run.
+///
+/// Every replica answers. What it tells of the tasks is the leader's own word, some seconds old where
+/// another replica answers.
 #[utoipa::path(
     get,
     path = "/api/worker/status",
+    operation_id = "read_status",
     tag = "status",
     responses(
         Answers<{ DOOR }>,

@@ -51,11 +51,14 @@ pub struct SectionAvailability {
 }
 
 /// Count the seats of an event.
+///
+/// How many are free, held and sold, in all and section by section. It may be as old as `Age` says.
 #[utoipa::path(
     get,
     path = "/api/booking/events/{event_id}/availability",
-    tag = "events",
-    params(("event_id" = Uuid, Path, description = "The event")),
+    operation_id = "read_availability",
+    tag = "seats",
+    params(("event_id" = Uuid, Path, description = "The `id` of an event of `list_events`")),
     responses(
         answers::Public,
         (status = 200, description = "How many seats are left", body = Availability,

@@ -74,11 +74,15 @@ pub struct Seats {
 }
 
 /// List the seats of an event, best first.
+///
+/// Each with its price, and whether it is free, held or sold. It may be as old as `Age` says, and a
+/// seat may be taken by the time you ask for it.
 #[utoipa::path(
     get,
     path = "/api/booking/events/{event_id}/seats",
-    tag = "events",
-    params(("event_id" = Uuid, Path, description = "The event"), Page),
+    operation_id = "list_seats",
+    tag = "seats",
+    params(("event_id" = Uuid, Path, description = "The `id` of an event of `list_events`"), Page),
     responses(
         answers::Public,
         (status = 200, description = "A page of seats", body = Seats,

@@ -57,11 +57,14 @@ pub struct Settlements {
 }
 
 /// List the payouts of your event, newest first.
+///
+/// One for each period in which money moved, the newest thousand. For the event's organiser.
 #[utoipa::path(
     get,
     path = "/api/booking/events/{event_id}/settlements",
-    tag = "events",
-    params(("event_id" = Uuid, Path, description = "The event")),
+    operation_id = "list_settlements",
+    tag = "settlements",
+    params(("event_id" = Uuid, Path, description = "The `id` of an event of `list_events`")),
     security(("session" = [])),
     responses(
         answers::Read,

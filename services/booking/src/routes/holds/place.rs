@@ -32,13 +32,26 @@ const TRIES: u32 = 3;
 
 /// Keep seats for a short time.
 ///
-/// Names the seats, or asks for the best free ones. Their prices are frozen until `expires_at`.
+/// Names the `seats`, or asks for the `best` free ones, never both. `event_id` is the `id` of an event
+/// of `list_events` in the catalogue. The prices are frozen, and the seats kept, until `expires_at`.
 #[utoipa::path(
     post,
     path = "/api/booking/holds",
+    operation_id = "place_hold",
     tag = "holds",
-    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
-    request_body = PlaceHold,
+    params(Key),
+    request_body(content = PlaceHold, examples(
+        ("best" = (summary = "The best free seats", value = json!({
+            "event_id": "00000000-0000-7000-8000-000000000001", "best": {"count": 2},
+        }))),
+        ("seats" = (summary = "Seats by name", value = json!({
+            "event_id": "00000000-0000-7000-8000-000000000001",
+            "seats": [
+                {"section": "Balcony", "row": "51", "number": 1},
+                {"section": "Balcony", "row": "51", "number": 2},
+            ],
+        }))),
+    )),
     security(("session" = [])),
     responses(
         answers::Write,

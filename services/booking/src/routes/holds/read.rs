@@ -15,11 +15,14 @@ use crate::routes::answers;
 use crate::seats::PricedSeat;
 
 /// Read a hold.
+///
+/// One of your own: its seats, its prices, and what became of it.
 #[utoipa::path(
     get,
     path = "/api/booking/holds/{id}",
+    operation_id = "read_hold",
     tag = "holds",
-    params(("id" = Uuid, Path, description = "The hold")),
+    params(("id" = Uuid, Path, description = "The `id` of a hold of yours")),
     security(("session" = [])),
     responses(
         answers::Read,

@@ -16,11 +16,14 @@ use crate::holds::State as HoldState;
 use crate::routes::answers;
 
 /// Give the seats of a hold back.
+///
+/// Before its time is over. A hold that is over stays over, so a repetition is answered the same.
 #[utoipa::path(
     delete,
     path = "/api/booking/holds/{id}",
+    operation_id = "release_hold",
     tag = "holds",
-    params(("id" = Uuid, Path, description = "The hold")),
+    params(("id" = Uuid, Path, description = "The `id` of a hold of yours")),
     security(("session" = [])),
     responses(
         answers::Read,

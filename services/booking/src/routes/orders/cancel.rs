@@ -32,10 +32,11 @@ use crate::trace_context::TraceContext;
 #[utoipa::path(
     post,
     path = "/api/booking/orders/{id}/cancel",
+    operation_id = "cancel_order",
     tag = "orders",
     params(
-        ("id" = Uuid, Path, description = "The order"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
+        ("id" = Uuid, Path, description = "The `id` of an order of yours"),
+        Key,
     ),
     security(("session" = [])),
     responses(

@@ -33,15 +33,18 @@ pub struct GiveCard {
 }
 
 /// Give another card after a decline.
+///
+/// The payment is tried again with this card, until `payment_due_at` of the order.
 #[utoipa::path(
     post,
     path = "/api/booking/orders/{id}/card",
+    operation_id = "give_card",
     tag = "orders",
     params(
-        ("id" = Uuid, Path, description = "The order"),
-        ("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters"),
+        ("id" = Uuid, Path, description = "The `id` of an order of yours"),
+        Key,
     ),
-    request_body = GiveCard,
+    request_body(content = GiveCard, example = json!({"card": "4242424242424242"})),
     security(("session" = [])),
     responses(
         answers::Write,

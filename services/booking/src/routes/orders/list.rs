@@ -39,9 +39,12 @@ pub struct Orders {
 }
 
 /// List your orders, newest first.
+///
+/// Page by page: `next_cursor` of one page is the `cursor` of the next.
 #[utoipa::path(
     get,
     path = "/api/booking/orders",
+    operation_id = "list_orders",
     tag = "orders",
     params(Page),
     security(("session" = [])),

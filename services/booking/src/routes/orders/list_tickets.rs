@@ -51,11 +51,15 @@ pub struct Tickets {
 }
 
 /// List the tickets of an order.
+///
+/// One for each seat, once the order is paid. A moment later each is rendered, and has a `code` for
+/// the door of the hall and a `pdf`.
 #[utoipa::path(
     get,
     path = "/api/booking/orders/{id}/tickets",
-    tag = "orders",
-    params(("id" = Uuid, Path, description = "The order")),
+    operation_id = "list_tickets",
+    tag = "tickets",
+    params(("id" = Uuid, Path, description = "The `id` of an order of yours")),
     security(("session" = [])),
     responses(
         answers::Read,

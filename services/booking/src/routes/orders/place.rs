@@ -42,13 +42,17 @@ pub struct PlaceOrder {
 
 /// Order what is held.
 ///
-/// The order is accepted; its payment follows. Read it at its `Location` to see how it goes.
+/// `hold_id` is the `id` of a hold of yours that is active. The order is accepted; its payment
+/// follows. Read it at its `Location` to see how it goes.
 #[utoipa::path(
     post,
     path = "/api/booking/orders",
+    operation_id = "place_order",
     tag = "orders",
-    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
-    request_body = PlaceOrder,
+    params(Key),
+    request_body(content = PlaceOrder, example = json!({
+        "hold_id": "00000000-0000-7000-8000-000000000002", "card": "4242424242424242",
+    })),
     security(("session" = [])),
     responses(
         answers::Write,

@@ -13,11 +13,14 @@ use crate::orders::{self, Order};
 use crate::routes::answers;
 
 /// Read an order.
+///
+/// One of your own: its seats, its price, and how its payment goes.
 #[utoipa::path(
     get,
     path = "/api/booking/orders/{id}",
+    operation_id = "read_order",
     tag = "orders",
-    params(("id" = Uuid, Path, description = "The order")),
+    params(("id" = Uuid, Path, description = "The `id` of an order of yours")),
     security(("session" = [])),
     responses(
         answers::Read,

@@ -57,15 +57,23 @@ pub struct Scanned {
     pub seat: Seat,
 }
 
+/// The form of a code. Only tickets have codes that are signed, so this one is refused as forged.
+fn example() -> Scan {
+    Scan {
+        code: "A".repeat(128),
+    }
+}
+
 /// Let somebody in, once.
 ///
-/// The organiser of the event scans the code of a ticket.
+/// The organiser of the event scans the `code` of a ticket of `list_tickets` at the door of the hall.
 #[utoipa::path(
     post,
     path = "/api/booking/scans",
-    tag = "door",
-    params(("Idempotency-Key" = String, Header, description = "1 to 64 visible ASCII characters")),
-    request_body = Scan,
+    operation_id = "scan_ticket",
+    tag = "scans",
+    params(Key),
+    request_body(content = Scan, example = example),
     security(("session" = [])),
     responses(
         answers::Write,

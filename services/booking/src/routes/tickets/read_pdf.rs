@@ -14,11 +14,15 @@ use crate::app::App;
 use crate::routes::answers;
 
 /// Read a ticket as PDF.
+///
+/// With a QR code that says the ticket's `code`. Not there until it is rendered, a moment after the
+/// payment.
 #[utoipa::path(
     get,
     path = "/api/booking/tickets/{id}/pdf",
+    operation_id = "read_ticket_pdf",
     tag = "tickets",
-    params(("id" = Uuid, Path, description = "The ticket")),
+    params(("id" = Uuid, Path, description = "The `id` of a ticket of `list_tickets`")),
     security(("session" = [])),
     responses(
         answers::Read,
