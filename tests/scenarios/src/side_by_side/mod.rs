@@ -8,6 +8,7 @@
 mod bad_input;
 mod bodies;
 mod cards;
+mod documents;
 mod expiry;
 mod keys;
 mod payments;
