@@ -26,7 +26,10 @@ impl State {
     }
 }
 
-/// What an organiser sends to create or replace an event.
+/// What an organiser sends to create or replace an event. Title, city, venue and the names of
+/// sections are lines that people read: they are stored in NFC without white space at their ends, and
+/// refused where they have control characters, override the direction of text or show nothing. Two
+/// sections whose names differ only in spelling, case or spacing are one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Draft {

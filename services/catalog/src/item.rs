@@ -56,8 +56,14 @@ pub fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// City names are found whatever their case and spacing.
-pub fn city_key(city: &str) -> String {
+/// The last second that sorts as text.
+pub fn latest() -> DateTime<Utc> {
+    DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default()
+}
+
+/// The key by which versions up to 0.1 stored the events of a city: without a normal form, so that
+/// `Zürich` had as many keys as spellings.
+pub fn former_city_key(city: &str) -> String {
     city.split_whitespace()
         .map(str::to_lowercase)
         .collect::<Vec<_>>()
@@ -100,7 +106,11 @@ pub fn of_event(event: &Event, written_by: u64) -> Item {
         item.insert("payout_account".to_owned(), text(account));
     }
     if event.state == State::OnSale {
-        item.insert("city_key".to_owned(), text(city_key(&event.city)));
+        // Older versions took names that show nothing, which are no key: such a city cannot be found.
+        let city_key = text::key(&event.city);
+        if !city_key.is_empty() {
+            item.insert("city_key".to_owned(), text(city_key));
+        }
         item.insert("on_sale".to_owned(), text(ON_SALE));
         item.insert(
             "starts_key".to_owned(),
@@ -234,8 +244,20 @@ mod tests {
     }
 
     #[test]
-    fn cities_are_the_same_whatever_their_case_and_spacing() {
-        assert_eq!(city_key("  São   PAULO "), city_key("são paulo"));
-        assert_ne!(city_key("Porto"), city_key("Porto Alegre"));
+    fn a_city_has_one_key_however_it_is_spelled() {
+        let key = |city: &str| {
+            let mut event = Event::create(Uuid::now_v7(), trial::draft(city));
+            event.state = State::OnSale;
+            of_event(&event, 1).get("city_key").cloned()
+        };
+        assert_eq!(key("Zürich"), Some(text("zürich")));
+        assert_eq!(key("ZU\u{308}RICH"), key("Zürich"));
+        assert_eq!(key("  São   PAULO "), key("são paulo"));
+        assert_ne!(key("Porto"), key("Porto Alegre"));
+        assert_eq!(
+            key("\u{200b}"),
+            None,
+            "as an older version may have stored it"
+        );
     }
 }

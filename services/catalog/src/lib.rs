@@ -11,6 +11,7 @@
 
 mod booking;
 mod circuit;
+mod cities;
 mod cursor;
 mod etag;
 mod event;
@@ -90,6 +91,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         "popularity",
         popularity::keep(catalog.clone(), process.clone()),
     );
+    process.spawn("cities", cities::keep(catalog.clone(), process.clone()));
     let asked = catalog.clone();
     let readiness = Readiness::new().needs("dynamodb", move || {
         let asked = asked.clone();

@@ -17,15 +17,48 @@ const MAX_PRICE_MINOR: i64 = 100_000_000;
 /// Farthest start.
 const MAX_AHEAD: TimeDelta = TimeDelta::days(5 * 366);
 
-/// Checks what an organiser sent, at the time `now`.
+/// What an organiser sent, with each line in the one spelling in which it is stored; a line that has
+/// none stays as it is, for [`check`] to refuse.
+///
+/// `before` is the event that a change is made to, once publishing has begun. Older versions of this
+/// program stored lines as they were sent, and `booking` was told them so: what is sent back as it
+/// stands is not respelled.
+pub fn spell(mut draft: Draft, before: Option<&Event>) -> Draft {
+    let respell = |line: &mut String, stored: Option<&String>| {
+        if stored != Some(&*line)
+            && let Ok(spelled) = text::line(line)
+        {
+            *line = spelled;
+        }
+    };
+    respell(&mut draft.title, before.map(|event| &event.title));
+    respell(&mut draft.city, before.map(|event| &event.city));
+    respell(&mut draft.venue, before.map(|event| &event.venue));
+    if before.is_none_or(|event| event.sections != draft.sections) {
+        for section in &mut draft.sections {
+            respell(&mut section.name, None);
+        }
+    }
+    draft
+}
+
+/// Checks what an organiser sent, at the time `now`. What stands in the event `before` as it is sent,
+/// see [`spell`], is not judged again.
 ///
 /// # Errors
 /// 422 that names the field.
-pub fn check(draft: &Draft, now: DateTime<Utc>) -> Result<(), Problem> {
-    line("title", &draft.title, 120)?;
+pub fn check(draft: &Draft, before: Option<&Event>, now: DateTime<Utc>) -> Result<(), Problem> {
+    let lines = [
+        ("title", &draft.title, before.map(|event| &event.title), 120),
+        ("city", &draft.city, before.map(|event| &event.city), 60),
+        ("venue", &draft.venue, before.map(|event| &event.venue), 120),
+    ];
+    for (field, sent, stored, longest) in lines {
+        if stored != Some(sent) {
+            line(field, sent, longest)?;
+        }
+    }
     prose("description", &draft.description, 4000)?;
-    line("city", &draft.city, 60)?;
-    line("venue", &draft.venue, 120)?;
     if draft.starts_at <= now || draft.starts_at > now + MAX_AHEAD {
         return Err(Problem::invalid(
             "starts_at",
@@ -44,6 +77,9 @@ pub fn check(draft: &Draft, now: DateTime<Utc>) -> Result<(), Problem> {
             "payout_account",
             "an account number has 16 digits",
         ));
+    }
+    if before.is_some_and(|event| event.sections == draft.sections) {
+        return Ok(());
     }
     sections(&draft.sections)
 }
@@ -93,7 +129,7 @@ fn sections(sections: &[Section]) -> Result<(), Problem> {
     for (index, section) in sections.iter().enumerate() {
         let field = |name: &str| format!("sections[{index}].{name}");
         line(&field("name"), &section.name, 40)?;
-        if !names.insert(&section.name) {
+        if !names.insert(text::key(&section.name)) {
             return Err(Problem::invalid(
                 field("name"),
                 "each section has a name of its own",
@@ -128,32 +164,28 @@ fn sections(sections: &[Section]) -> Result<(), Problem> {
 }
 
 /// One line of text.
-fn line(field: &str, text: &str, longest: usize) -> Result<(), Problem> {
-    if text.trim().is_empty() {
-        return Err(Problem::invalid(field, "may not be empty"));
-    }
-    if text.contains(['\n', '\r', '\t']) {
-        return Err(Problem::invalid(field, "is a single line"));
-    }
-    prose(field, text, longest)
+fn line(field: &str, raw: &str, longest: usize) -> Result<(), Problem> {
+    let line = text::line(raw).map_err(|refused| Problem::invalid(field, refused.to_string()))?;
+    at_most(field, &line, longest)
 }
 
-/// Text of several lines.
-fn prose(field: &str, text: &str, longest: usize) -> Result<(), Problem> {
+/// Text of several lines, kept as it is sent. A line may be empty, and have tabs.
+fn prose(field: &str, raw: &str, longest: usize) -> Result<(), Problem> {
+    at_most(field, raw, longest)?;
+    for piece in raw.split(['\n', '\r', '\t']) {
+        match text::line(piece) {
+            Ok(_) | Err(text::Refused::Invisible) => {}
+            Err(refused) => return Err(Problem::invalid(field, refused.to_string())),
+        }
+    }
+    Ok(())
+}
+
+fn at_most(field: &str, text: &str, longest: usize) -> Result<(), Problem> {
     if text.chars().count() > longest {
         return Err(Problem::invalid(
             field,
             format!("has at most {longest} characters"),
-        ));
-    }
-    let is_bad = |c: char| {
-        // Neither control characters nor what no XML document may contain.
-        (c.is_control() && !matches!(c, '\n' | '\r' | '\t')) || matches!(c, '\u{FFFE}' | '\u{FFFF}')
-    };
-    if text.contains(is_bad) {
-        return Err(Problem::invalid(
-            field,
-            "may not contain control characters",
         ));
     }
     Ok(())
@@ -170,7 +202,7 @@ mod tests {
     fn field_of(change: impl FnOnce(&mut Draft)) -> Option<String> {
         let mut draft = trial::draft("Faro");
         change(&mut draft);
-        check(&draft, Utc::now())
+        check(&spell(draft, None), None, Utc::now())
             .err()
             .and_then(|problem| problem.body().field)
     }
@@ -180,21 +212,31 @@ mod tests {
         assert_eq!(field_of(|_| {}), None);
         assert_eq!(field_of(|draft| *draft = Draft::example()), None);
         assert_eq!(
-            field_of(|draft| draft.description = "two\nlines".to_owned()),
+            field_of(|draft| draft.description = "\ttwo\r\n\nlines".to_owned()),
             None
         );
+        // As many letters as a title may have, each sent as two characters.
+        assert_eq!(field_of(|draft| draft.title = "e\u{301}".repeat(120)), None);
     }
 
     #[test]
     fn each_refusal_names_its_field() {
         let long = |length| "é".repeat(length);
-        let cases: [Case<'_>; 20] = [
+        let cases: [Case<'_>; 29] = [
             ("title", &|d| d.title = String::new()),
             ("title", &|d| d.title = long(121)),
             ("title", &|d| d.title = "a\nb".to_owned()),
             ("title", &|d| d.title = "a\u{0}b".to_owned()),
             ("title", &|d| d.title = "a\u{ffff}b".to_owned()),
+            ("title", &|d| d.title = "a\u{202e}b".to_owned()),
+            ("title", &|d| d.title = format!("a{}", "\u{301}".repeat(20))),
             ("description", &|d| d.description = long(4001)),
+            ("description", &|d| d.description = "a\u{0}".to_owned()),
+            ("description", &|d| {
+                d.description = "a\n\u{2066}b".to_owned()
+            }),
+            ("venue", &|d| d.venue = "\u{200b}".to_owned()),
+            ("city", &|d| d.city = "\u{2060}\u{a0}".to_owned()),
             ("city", &|d| d.city = " ".to_owned()),
             ("venue", &|d| d.venue = long(121)),
             ("starts_at", &|d| d.starts_at = Utc::now()),
@@ -207,6 +249,16 @@ mod tests {
             ("sections[0].name", &|d| d.sections[0].name = String::new()),
             ("sections[1].name", &|d| {
                 d.sections[1].name = d.sections[0].name.clone()
+            }),
+            ("sections[1].name", &|d| {
+                d.sections[1].name = format!("{} ", d.sections[0].name);
+            }),
+            ("sections[1].name", &|d| {
+                d.sections[1].name = format!("{}\u{200b}", d.sections[0].name.to_uppercase());
+            }),
+            ("sections[1].name", &|d| {
+                d.sections[0].name = "Café".to_owned();
+                d.sections[1].name = "Cafe\u{301}".to_owned();
             }),
             ("sections[0].rows", &|d| d.sections[0].rows = 0),
             ("sections[1].rows", &|d| d.sections[1].rows = 201),
@@ -253,5 +305,34 @@ mod tests {
         event.state = State::OnSale;
         assert_eq!(field_of(&event, &title), None);
         assert_eq!(field_of(&event, &currency).as_deref(), Some("currency"));
+    }
+
+    #[test]
+    fn lines_are_stored_in_one_spelling() {
+        let mut draft = trial::draft(" Zu\u{308}rich ");
+        draft.title = "Cafe\u{301} ".to_owned();
+        draft.sections[0].name = "\u{a0}S".to_owned();
+        let spelled = spell(draft, None);
+        assert_eq!(spelled.city, "Zürich");
+        assert_eq!(spelled.title, "Café");
+        assert_eq!(spelled.sections[0].name, "S");
+    }
+
+    #[test]
+    fn an_event_that_an_older_version_stored_can_be_changed_and_keeps_what_booking_was_told() {
+        let mut draft = trial::draft("Faro");
+        draft.title = "Gala ".to_owned();
+        draft.venue = "a\u{202e}b".to_owned();
+        draft.sections[0].name = "S".to_owned();
+        draft.sections[1].name = "S ".to_owned();
+        let mut event = Event::create(uuid::Uuid::now_v7(), draft.clone());
+        event.is_fixed = true;
+        draft.description = "Three lutes.".to_owned();
+        let spelled = spell(draft.clone(), Some(&event));
+        assert_eq!(spelled, draft, "what stands in the event is kept");
+        assert!(check_fixed(&event, &spelled).is_ok());
+        assert!(check(&spelled, Some(&event), Utc::now()).is_ok());
+        let field = check(&spelled, None, Utc::now()).unwrap_err().body().field;
+        assert_eq!(field.as_deref(), Some("venue"), "a new event is judged");
     }
 }

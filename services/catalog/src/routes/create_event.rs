@@ -59,7 +59,8 @@ pub async fn create_event(
     if let Some(again) = keys::find(&catalog.events, &operation).await? {
         return Ok(again.into_response());
     }
-    rules::check(&draft, Utc::now())?;
+    let draft = rules::spell(draft, None);
+    rules::check(&draft, None, Utc::now())?;
     let event = Event::create(account.id, draft);
     let location = format!("/api/catalog/my-events/{}", event.id);
     let answer = Answer::json(StatusCode::CREATED, &event)?.at(location);

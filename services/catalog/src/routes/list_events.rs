@@ -22,7 +22,7 @@ use crate::item;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Filter {
-    /// In this city, whatever its case and spacing.
+    /// In this city, however it is spelled: case, spacing and Unicode normal form do not matter.
     #[param(min_length = 1, max_length = 60, example = "Vienna")]
     city: Option<String>,
     /// Not before this time (RFC 3339); without it, not before now. A day back at most.
@@ -68,8 +68,7 @@ pub async fn list_events(
     // All of the question, so that no two questions share an answer. The dates are as asked, not
     // as cut to what is listed, which moves with the clock.
     let name = format!(
-        "{}|{:?}|{:?}|{limit}|{}",
-        city_key.as_deref().unwrap_or("*"),
+        "{city_key:?}|{:?}|{:?}|{limit}|{}",
         filter.from.map(|time| time.timestamp()),
         filter.to.map(|time| time.timestamp()),
         filter.cursor.as_deref().unwrap_or_default(),
@@ -97,17 +96,18 @@ pub async fn list_events(
     catalog.reads.list(&name, load).await.map(super::json)
 }
 
+/// The key of the city that is asked for.
 fn city(city: &str) -> Result<String, Problem> {
-    let key = item::city_key(city);
-    if key.is_empty() || city.chars().count() > 60 {
+    let line = text::line(city).map_err(|refused| Problem::invalid("city", refused.to_string()))?;
+    if line.chars().count() > 60 {
         return Err(Problem::invalid("city", "a city has 1 to 60 characters"));
     }
-    Ok(key)
+    Ok(text::key(&line))
 }
 
 /// The dates asked for, within what sorts as text.
 fn dates(filter: &Filter) -> Result<(Option<DateTime<Utc>>, DateTime<Utc>), Problem> {
-    let latest = DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default();
+    let latest = item::latest();
     for (field, date) in [("from", filter.from), ("to", filter.to)] {
         if date.is_some_and(|date| date < DateTime::UNIX_EPOCH || date > latest) {
             return Err(Problem::invalid(field, "a year from 1970 to 9999"));
@@ -218,6 +218,28 @@ mod tests {
 
     #[tokio::test]
     #[ignore = "needs the stores: make test"]
+    async fn a_city_is_found_however_it_is_typed() {
+        let trial = Trial::begin().await;
+        let number = Uuid::now_v7().simple();
+        let stored = trial::draft(&format!("Zu\u{308}rich {number} "));
+        let id = trial.create(As::Organiser(Uuid::now_v7()), &stored).await;
+        trial.put_on_sale(id).await;
+        let typed = ["Z%C3%BCrich", "Zu%CC%88rich", "Z%C3%9CRICH", "zU%CC%88RICH"];
+        for city in typed {
+            let (found, _) = ids(&trial, &format!("city={city}%20%20{number}")).await;
+            assert_eq!(found, [id.to_string()], "{city}");
+        }
+        let (_, page) = trial
+            .get(
+                &format!("/api/catalog/events?city=Z%C3%BCrich%20{number}"),
+                As::Nobody,
+            )
+            .await;
+        assert_eq!(page["items"][0]["city"], format!("Zürich {number}"));
+    }
+
+    #[tokio::test]
+    #[ignore = "needs the stores: make test"]
     async fn bad_parameters_are_named() {
         let trial = Trial::begin().await;
         let outside = ByStart {
@@ -230,6 +252,8 @@ mod tests {
             ("limit=101", "limit"),
             ("limit=x", "limit"),
             ("city=", "city"),
+            ("city=%E2%80%8B", "city"),
+            ("city=a%00", "city"),
             ("from=yesterday", "from"),
             ("from=%2B12000-01-01T00:00:00Z", "from"),
             ("from=2030-01-01T00:00:00Z&to=2029-01-01T00:00:00Z", "to"),

@@ -59,6 +59,7 @@ pub async fn replace_event(
     let versions = etag::if_match(&headers)?;
     for _ in 0..ATTEMPTS {
         let mut event = catalog.events.own(account.id, id).await?;
+        let draft = rules::spell(draft.clone(), event.is_fixed.then_some(&event));
         if !versions.names(event.version) {
             let answer = made_already(&event, &versions, draft)?;
             catalog.reads.forget(id).await?;
@@ -69,12 +70,13 @@ pub async fn replace_event(
             // Its start may be near or past by now, which is no fault of this change.
             rules::check(
                 &draft,
+                Some(&event),
                 Utc::now().min(event.starts_at - chrono::TimeDelta::seconds(1)),
             )?;
         } else {
-            rules::check(&draft, Utc::now())?;
+            rules::check(&draft, None, Utc::now())?;
         }
-        event.replace(draft.clone());
+        event.replace(draft);
         let replaced = catalog
             .reads
             .changing(id, catalog.events.replace(&event))
