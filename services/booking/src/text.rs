@@ -25,6 +25,21 @@ pub fn plain(field: impl Into<String>, text: &str, most: usize) -> Result<(), Pr
     Ok(())
 }
 
+/// Checks that people can read `raw` as one line (crate `text`) of at most `most` characters.
+///
+/// # Errors
+/// 422 that names `field`.
+pub fn line(field: impl Into<String>, raw: &str, most: usize) -> Result<(), Problem> {
+    match ::text::line(raw) {
+        Ok(line) if line.chars().count() <= most => Ok(()),
+        Ok(_) => Err(Problem::invalid(
+            field,
+            format!("this has 1 to {most} characters"),
+        )),
+        Err(refused) => Err(Problem::invalid(field, refused.to_string())),
+    }
+}
+
 /// Checks that `text` is a sandbox number: 16 digits.
 ///
 /// # Errors
