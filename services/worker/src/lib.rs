@@ -61,6 +61,7 @@ pub fn start(settings: Settings, process: Process) -> service::Body {
 async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let key = tickets::code::key_from_hex(settings.ticket_signing_key_file.reveal())
         .context("TICKET_SIGNING_KEY_FILE")?;
+    let fonts = tickets::Fonts::read()?;
     let replica = replica()?;
     let pool = database::open(&settings.database, Timeouts::default(), &process).await?;
     schema::wait(&pool, &process).await?;
@@ -82,7 +83,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
             async move { payments.consume(&pointer).await }
         },
     );
-    let tickets = Tickets::new(pool.clone(), key, stop);
+    let tickets = Tickets::new(pool.clone(), key, fonts, stop);
     consume(
         &process,
         &settings,

@@ -8,6 +8,8 @@
 //! others: letting people in with it (`booking`).
 
 pub mod code;
+mod fonts;
+mod lines;
 mod metrics;
 mod page;
 mod qr;
@@ -26,6 +28,7 @@ use uuid::Uuid;
 
 use crate::patience::{self, Patience};
 use code::SigningKey;
+pub use fonts::Fonts;
 
 /// Why tickets could not be rendered this time.
 #[derive(Debug, thiserror::Error)]
@@ -82,19 +85,21 @@ struct Rendered {
 pub struct Tickets {
     pool: PgPool,
     key: Arc<SigningKey>,
+    fonts: Fonts,
     stop: CancellationToken,
 }
 
 impl Tickets {
-    /// Renders tickets of the database of `pool`, signed with `key`; waits for nothing once
-    /// `stop` is asked for.
+    /// Renders tickets of the database of `pool`, signed with `key`, in these `fonts`; waits for
+    /// nothing once `stop` is asked for.
     #[must_use]
-    pub fn new(pool: PgPool, key: SigningKey, stop: CancellationToken) -> Self {
+    pub fn new(pool: PgPool, key: SigningKey, fonts: Fonts, stop: CancellationToken) -> Self {
         metrics::RENDERED.inc_by(0);
         metrics::SECONDS.get_sample_count();
         Self {
             pool,
             key: Arc::new(key),
+            fonts,
             stop,
         }
     }
@@ -128,11 +133,11 @@ impl Tickets {
             return Ok(None);
         };
         let prints = self.prints(row.group).await?;
-        let key = self.key.clone();
+        let (key, fonts) = (self.key.clone(), self.fonts.clone());
         let rendered = tokio::task::spawn_blocking(move || {
             prints
                 .iter()
-                .map(|print| render(print, &key))
+                .map(|print| render(print, &key, &fonts))
                 .collect::<Result<Vec<_>, _>>()
         })
         .await
@@ -217,11 +222,11 @@ impl Tickets {
     }
 }
 
-fn render(print: &Print, key: &SigningKey) -> Result<Rendered, Failure> {
+fn render(print: &Print, key: &SigningKey, fonts: &Fonts) -> Result<Rendered, Failure> {
     let _timer = metrics::SECONDS.start_timer();
     let code = code::sign(print.ticket, print.event, key);
     let symbol = qr::Symbol::of(&code).map_err(|error| Failure::Rendering(error.to_string()))?;
-    let pdf = page::draw(print, &symbol);
+    let pdf = page::draw(print, &symbol, fonts)?;
     Ok(Rendered {
         ticket: print.ticket,
         code,

@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use worker::tickets::code::key_from_hex;
-use worker::tickets::{Failure, Tickets};
+use worker::tickets::{Failure, Fonts, Tickets};
 
 use crate::world::{FINE, World};
 
@@ -14,6 +14,7 @@ fn tickets(pool: PgPool) -> Tickets {
     Tickets::new(
         pool,
         key_from_hex(&"2a".repeat(32)).unwrap(),
+        Fonts::read().unwrap(),
         CancellationToken::new(),
     )
 }

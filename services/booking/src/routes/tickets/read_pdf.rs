@@ -16,7 +16,8 @@ use crate::routes::answers;
 /// Read a ticket as PDF.
 ///
 /// With a QR code that says the ticket's `code`. Not there until it is rendered, a moment after the
-/// payment.
+/// payment. It carries its fonts; a character of a script that they do not print shows as its code
+/// point, such as `[U+0634]`.
 #[utoipa::path(
     get,
     path = "/api/booking/tickets/{id}/pdf",
