@@ -1,9 +1,9 @@
 //! Keeps the events of older versions where a city is searched for.
 //!
-//! Versions up to 0.1 stored the events of a city under a key without a normal form. This version
+//! Earlier versions stored the events of a city under a key without a normal form. This version
 //! stores and searches under [`text::key`]. The two differ for few names only, such as `Zürich` sent
 //! as two characters for its `ü`, or `Weißenburg`. A task moves those events: at start, and again once
-//! a minute, because a replica of the older version may change an event while an upgrade rolls.
+//! a minute, because a replica of an earlier version may change an event while an upgrade rolls.
 //!
 //! What this promises: a minute after the last older replica has stopped, each event on sale is found
 //! by its city. What it leaves open: an older replica does not find those few by their city once they

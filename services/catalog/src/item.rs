@@ -61,7 +61,7 @@ pub fn latest() -> DateTime<Utc> {
     DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default()
 }
 
-/// The key by which versions up to 0.1 stored the events of a city: without a normal form, so that
+/// The key by which earlier versions stored the events of a city: without a normal form, so that
 /// `Zürich` had as many keys as spellings.
 pub fn former_city_key(city: &str) -> String {
     city.split_whitespace()
