@@ -29,6 +29,9 @@ pub use key::Key;
 /// How long a key is remembered.
 pub const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Most keys that one call of [`prune`] forgets.
+pub const PRUNE_BATCH: u16 = 1000;
+
 /// What a service's migrations have to make.
 pub const TABLE: &str = "CREATE TABLE idempotency_keys (
     account_id uuid NOT NULL,
@@ -242,7 +245,7 @@ pub async fn finish(
     Ok(())
 }
 
-/// Forgets up to a thousand keys that are older than [`KEEP`]; tells how many. The age is counted
+/// Forgets up to [`PRUNE_BATCH`] keys that are older than [`KEEP`]; returns how many. The age is counted
 /// by `now()`, which an index can serve; `clock_timestamp()` is volatile, and cannot.
 ///
 /// # Errors
@@ -252,9 +255,10 @@ pub async fn prune(connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
         "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
              SELECT ctid FROM idempotency_keys
              WHERE created_at < now() - make_interval(secs => $1)
-             ORDER BY created_at LIMIT 1000))",
+             ORDER BY created_at LIMIT $2))",
     )
     .bind(KEEP.as_secs_f64())
+    .bind(i64::from(PRUNE_BATCH))
     .execute(connection)
     .await?;
     Ok(done.rows_affected())

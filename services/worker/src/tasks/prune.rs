@@ -23,8 +23,6 @@ const OUTBOX_KEPT: Duration = Duration::from_secs(3600);
 /// How long holds that came to nothing are kept after their time was over: long enough for a
 /// client to read what became of them, and for checkers.
 const HOLDS_KEPT: Duration = Duration::from_secs(3600);
-/// How long keys of requests are kept.
-const KEYS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How many terms are kept.
 const TERMS_KEPT: i64 = 10_000;
 /// Most rows of one kind deleted in one transaction.
@@ -74,17 +72,7 @@ impl Prune {
                 fence::check(&mut tx, token).await?;
                 let rows = outbox::prune(&mut tx, OUTBOX_KEPT, BATCH).await?;
                 let holds = holds_that_came_to_nothing(&mut tx).await?;
-                let keys = sqlx::query!(
-                    "DELETE FROM idempotency_keys WHERE (account_id, operation, key) IN (
-                    SELECT account_id, operation, key FROM idempotency_keys
-                    WHERE created_at < now() - make_interval(secs => $1)
-                    ORDER BY created_at LIMIT $2)",
-                    KEYS_KEPT.as_secs_f64(),
-                    BATCH,
-                )
-                .execute(&mut *tx)
-                .await?
-                .rows_affected();
+                let keys = idempotency::prune(&mut tx).await?;
                 let terms = sqlx::query!(
                     "DELETE FROM leader_terms WHERE token <= $1",
                     token - TERMS_KEPT
@@ -95,7 +83,9 @@ impl Prune {
                 if rows + holds + keys + terms > 0 {
                     fence::store(&mut tx, name, token).await?;
                 }
-                tx.done::<_, Failure>(rows.max(holds).max(keys) >= BATCH.unsigned_abs())
+                let full = rows.max(holds) >= BATCH.unsigned_abs()
+                    || keys >= u64::from(idempotency::PRUNE_BATCH);
+                tx.done::<_, Failure>(full)
             },
         )
         .await

@@ -287,6 +287,30 @@ async fn old_rows_and_keys_go_and_young_ones_stay(pool: PgPool) {
 
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 #[ignore = "needs the stores: make test"]
+async fn a_batch_of_keys_goes_at_a_time_and_a_full_one_asks_for_another_run(pool: PgPool) {
+    let world = World::new(pool.clone(), FINE).await;
+    let token = fence::mint(&pool, "a").await.unwrap();
+    let old = i64::from(idempotency::PRUNE_BATCH) + 1;
+    sqlx::query(
+        "INSERT INTO idempotency_keys (account_id, operation, key, request_hash, created_at)
+        SELECT gen_random_uuid(), 'x', n::text, '', now() - interval '25 h'
+        FROM generate_series(1, $1) AS n",
+    )
+    .bind(old)
+    .execute(&pool)
+    .await
+    .unwrap();
+    assert!(prune(&world).rows(token).await.unwrap(), "one key is left");
+    assert!(!prune(&world).rows(token).await.unwrap());
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM idempotency_keys")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
 async fn holds_that_came_to_nothing_go_an_hour_after_their_time(pool: PgPool) {
     let world = World::new(pool.clone(), FINE).await;
     let token = fence::mint(&pool, "a").await.unwrap();
