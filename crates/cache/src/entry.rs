@@ -1,11 +1,14 @@
 //! What may stand in the place of a key: a value, "there is no such thing", a lease or a fence.
-//! The first byte tells which.
+//! The first byte tells which. A fence is followed by the tokens of the changes that it protects,
+//! eight bytes each; only scripts in Redis write it ([`store`](crate::store)).
 
 use bytes::Bytes;
 
 const VALUE: u8 = b'V';
 const NO_SUCH_THING: u8 = b'N';
 const LEASE: u8 = b'L';
+/// The scripts that write it spell it out.
+#[cfg(test)]
 const FENCE: u8 = b'F';
 
 /// What was found in a key's place.
@@ -48,8 +51,9 @@ pub(crate) fn lease(token: u64) -> [u8; 9] {
     entry
 }
 
-pub(crate) fn fence() -> [u8; 1] {
-    [FENCE]
+/// What a change writes into the fence, and takes out of it again.
+pub(crate) fn owner(token: u64) -> [u8; 8] {
+    token.to_be_bytes()
 }
 
 #[cfg(test)]
@@ -66,7 +70,8 @@ mod tests {
         );
         assert_eq!(Found::read(value(None)), Found::NoSuchThing);
         assert_eq!(Found::read(lease(u64::MAX).to_vec()), Found::Taken);
-        assert_eq!(Found::read(fence().to_vec()), Found::Taken);
+        let fence = [&[FENCE][..], &owner(1), &owner(u64::MAX)].concat();
+        assert_eq!(Found::read(fence), Found::Taken);
         assert_eq!(Found::read(Vec::new()), Found::Nothing);
     }
 }

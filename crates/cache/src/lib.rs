@@ -23,6 +23,13 @@
 //! its write and the deletion, the fence runs out by itself ([`FENCE`]); nothing old is left.
 //! Nothing here needs versions, and other stores can do the same (Memcached with `add` and `cas`).
 //!
+//! Changes of one key may overlap, so a fence has **owners**: it holds the token of each change that
+//! is under way. A change that finishes takes out its own token only, and the entry is deleted with
+//! the last one. So a change whose process dies, or whose outcome is unknown, stays protected
+//! whatever the others do. A change whose outcome is unknown (its write failed, and may take effect
+//! late) puts its token into the fence once more, which then stands for its full life from that
+//! moment.
+//!
 //! A load that others joined may still have begun before a change. Its result says as of which
 //! moment it is known to be true, and who asked later than that does not take it but flies again
 //! (once: the next load begins after the question).
@@ -164,14 +171,15 @@ impl Cache {
         write: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         let key = self.place(key);
-        let fenced = self.store.fence(&key, FENCE).await.is_ok();
+        let token = rand::random::<u64>();
+        // Where one of these fails, the store deletes the entry before it is used again.
+        let _ = self.store.raise(&key, token, FENCE).await;
         let outcome = write.await;
-        // A write that failed may have happened nevertheless (an answer was lost): then the fence
-        // stays until it runs out.
-        if outcome.is_ok() || !fenced {
-            // Where this fails, the store remembers the key until it could delete it.
-            let _ = self.store.forget(&key).await;
-        }
+        let _ = match outcome {
+            Ok(_) => self.store.lift(&key, token).await,
+            // It may have happened nevertheless, or happen late: an answer was lost.
+            Err(_) => self.store.raise(&key, token, FENCE).await,
+        };
         outcome
     }
 

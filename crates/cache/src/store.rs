@@ -33,6 +33,42 @@ const FILL: &str = "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 1";
 
+/// Most changes that one fence protects; the oldest gives way. Only changes that never finished
+/// (their process died, their outcome is unknown) can add up to so many.
+const MOST_OWNERS: u32 = 16;
+
+/// Adds a change to the fence: `KEYS[1]` the place, `ARGV` the change's token, the fence's life in
+/// milliseconds, the most bytes of a fence. What stood there and was no fence is overwritten.
+const RAISE: &str = "local entry = redis.call('GET', KEYS[1])
+if not entry or string.sub(entry, 1, 1) ~= 'F' then entry = 'F' end
+entry = entry .. ARGV[1]
+if #entry > tonumber(ARGV[3]) then entry = 'F' .. string.sub(entry, 10) end
+redis.call('SET', KEYS[1], entry, 'PX', ARGV[2])
+return 1";
+
+/// Takes a change out of the fence: `KEYS[1]` the place, `ARGV[1]` the change's token. Whatever
+/// stands there and is no fence of another change is deleted: it may be from before this change.
+const LIFT: &str = "local entry = redis.call('GET', KEYS[1])
+if not entry then return 0 end
+local others = ''
+if string.sub(entry, 1, 1) == 'F' then
+    for at = 2, #entry, 8 do
+        local token = string.sub(entry, at, at + 7)
+        if token ~= ARGV[1] then others = others .. token end
+    end
+end
+if others == '' then return redis.call('DEL', KEYS[1]) end
+redis.call('SET', KEYS[1], 'F' .. others, 'KEEPTTL')
+return 0";
+
+/// Deletes what stands at `KEYS`, fences excepted: they protect changes of other processes, and
+/// end by themselves.
+const FORGET: &str = "for _, key in ipairs(KEYS) do
+    local entry = redis.call('GET', key)
+    if entry and string.sub(entry, 1, 1) ~= 'F' then redis.call('DEL', key) end
+end
+return 1";
+
 /// The store does not answer for now.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the cache is away")]
@@ -133,21 +169,27 @@ impl Store {
         self.run(eval).await.map(|answer| answer == Value::Int(1))
     }
 
-    /// Puts a fence in the place of whatever stands there.
-    pub(crate) async fn fence(&self, key: &str, life: Duration) -> Result<(), Away> {
-        let mut set = cmd("SET");
-        set.arg(key)
-            .arg(entry::fence().as_slice())
-            .arg("PX")
-            .arg(milliseconds(life));
-        self.run_or_doom(key, set).await
+    /// Puts a fence in the place of whatever stands there, or adds this change to the fence that
+    /// does; where that fails, the entry is deleted before the store is used again.
+    pub(crate) async fn raise(&self, key: &str, token: u64, life: Duration) -> Result<(), Away> {
+        let mut eval = cmd("EVAL");
+        eval.arg(RAISE)
+            .arg(1)
+            .arg(key)
+            .arg(entry::owner(token).as_slice());
+        eval.arg(milliseconds(life)).arg(1 + 8 * MOST_OWNERS);
+        self.run_or_doom(key, eval).await
     }
 
-    /// Deletes what stands there; where that fails, it is done before the store is used again.
-    pub(crate) async fn forget(&self, key: &str) -> Result<(), Away> {
-        let mut del = cmd("DEL");
-        del.arg(key);
-        self.run_or_doom(key, del).await
+    /// Takes this change out of the fence, and deletes the entry unless the fence of another change
+    /// stands there; where that fails, it is done before the store is used again.
+    pub(crate) async fn lift(&self, key: &str, token: u64) -> Result<(), Away> {
+        let mut eval = cmd("EVAL");
+        eval.arg(LIFT)
+            .arg(1)
+            .arg(key)
+            .arg(entry::owner(token).as_slice());
+        self.run_or_doom(key, eval).await
     }
 
     async fn run_or_doom(&self, key: &str, command: Cmd) -> Result<(), Away> {
@@ -231,9 +273,9 @@ impl Inner {
                     std::mem::take(&mut state.all_doomed),
                 )
             };
-            let mut delete = if all { cmd("FLUSHDB") } else { cmd("DEL") };
+            let mut delete = cmd(if all { "FLUSHDB" } else { "EVAL" });
             if !all {
-                delete.arg(&doomed);
+                delete.arg(FORGET).arg(doomed.len()).arg(&doomed);
             }
             if let Err(error) = delete.exec_async(&mut connection).await {
                 let mut state = self.lock();
