@@ -120,18 +120,6 @@ pub(crate) fn check_amount(amount_minor: i64) -> Result<(), Problem> {
     }
 }
 
-/// Checks a currency.
-pub(crate) fn check_currency(currency: &str) -> Result<(), Problem> {
-    if currency.len() == 3 && currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        Ok(())
-    } else {
-        Err(Problem::invalid(
-            "currency",
-            "a currency is three capital letters",
-        ))
-    }
-}
-
 /// Checks the number of a card or account, which stands in `field`.
 pub(crate) fn check_number(field: &str, number: &str) -> Result<(), Problem> {
     if number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_digit()) {

@@ -48,7 +48,7 @@ pub struct Draft {
     pub venue: String,
     /// When it begins, kept to the second; in the future, within five years.
     pub starts_at: DateTime<Utc>,
-    /// ISO 4217 code of all prices.
+    /// ISO 4217 code of all prices, of a currency that is in use.
     #[schema(example = "EUR", pattern = "^[A-Z]{3}$")]
     pub currency: String,
     /// Sandbox account number that payouts go to.

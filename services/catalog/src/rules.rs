@@ -65,12 +65,7 @@ pub fn check(draft: &Draft, before: Option<&Event>, now: DateTime<Utc>) -> Resul
             "an event begins in the future, within five years",
         ));
     }
-    if draft.currency.len() != 3 || !draft.currency.bytes().all(|byte| byte.is_ascii_uppercase()) {
-        return Err(Problem::invalid(
-            "currency",
-            "a currency is three capital letters, such as EUR",
-        ));
-    }
+    money::check("currency", &draft.currency)?;
     let account = &draft.payout_account;
     if account.len() != 16 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Problem::invalid(
@@ -222,7 +217,7 @@ mod tests {
     #[test]
     fn each_refusal_names_its_field() {
         let long = |length| "é".repeat(length);
-        let cases: [Case<'_>; 29] = [
+        let cases: [Case<'_>; 31] = [
             ("title", &|d| d.title = String::new()),
             ("title", &|d| d.title = long(121)),
             ("title", &|d| d.title = "a\nb".to_owned()),
@@ -244,6 +239,8 @@ mod tests {
                 d.starts_at = Utc::now() + TimeDelta::days(4000)
             }),
             ("currency", &|d| d.currency = "eur".to_owned()),
+            ("currency", &|d| d.currency = "ZZZ".to_owned()),
+            ("currency", &|d| d.currency = "XAU".to_owned()),
             ("payout_account", &|d| d.payout_account = "42".to_owned()),
             ("sections", &|d| d.sections.clear()),
             ("sections[0].name", &|d| d.sections[0].name = String::new()),

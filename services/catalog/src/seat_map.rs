@@ -25,9 +25,6 @@ const TOP: u32 = 150;
 /// Names are about this wide a character.
 const CHARACTER: u32 = 9;
 
-/// Currencies without minor units.
-const WHOLE: [&str; 8] = ["CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF"];
-
 struct Placed<'a> {
     section: &'a Section,
     x: u32,
@@ -140,17 +137,17 @@ fn write_section(
     let left = (place.width - wide) / 2;
     let middle = place.width / 2;
     let name = escape(&section.name);
-    let price = price(section.price_minor, currency);
+    let price = money::amount(section.price_minor, currency);
     // Neighbours get colours far apart on the wheel.
     let hue = (index * 137 + 210) % 360;
     write!(
         svg,
-        "<g transform=\"translate({} {})\"><title>{name}: {rows} rows of {seats} seats, {price}</title>\
+        "<g transform=\"translate({} {})\"><title>{name}: {rows} rows of {seats} seats, {price} {currency}</title>\
          <pattern id=\"s{index}\" x=\"{left}\" y=\"{HEAD}\" width=\"{PITCH}\" height=\"{PITCH}\" \
          patternUnits=\"userSpaceOnUse\">\
          <rect x=\"2\" y=\"2\" width=\"8\" height=\"8\" rx=\"3\" fill=\"hsl({hue} 55% 45%)\"/></pattern>\
          <text x=\"{middle}\" y=\"14\" font-size=\"14\" fill=\"#222\">{name}</text>\
-         <text x=\"{middle}\" y=\"31\" font-size=\"12\" fill=\"#666\">{price}</text>\
+         <text x=\"{middle}\" y=\"31\" font-size=\"12\" fill=\"#666\">{price} {currency}</text>\
          <rect x=\"{left}\" y=\"{HEAD}\" width=\"{wide}\" height=\"{high}\" fill=\"url(#s{index})\"/>",
         place.x, place.y,
     )?;
@@ -165,14 +162,6 @@ fn write_section(
         }
     }
     svg.write_str("</g>")
-}
-
-fn price(minor: i64, currency: &str) -> String {
-    if WHOLE.contains(&currency) {
-        format!("{minor} {currency}")
-    } else {
-        format!("{}.{:02} {currency}", minor / 100, minor % 100)
-    }
 }
 
 fn escape(text: &str) -> String {
@@ -260,8 +249,16 @@ mod tests {
 
     #[test]
     fn prices_are_written_as_people_read_them() {
-        assert_eq!(price(4550, "EUR"), "45.50 EUR");
-        assert_eq!(price(5, "EUR"), "0.05 EUR");
-        assert_eq!(price(4550, "JPY"), "4550 JPY");
+        let mut event = event(vec![section("Stalls", 1, 1)]);
+        for (currency, price) in [
+            ("EUR", "45.50 EUR"),
+            ("JPY", "4550 JPY"),
+            ("KWD", "4.550 KWD"),
+        ] {
+            event.currency = currency.to_owned();
+            let svg = draw(&event);
+            assert_eq!(svg.matches(&format!(">{price}</text>")).count(), 1, "{svg}");
+            assert!(svg.contains(&format!(", {price}</title>")), "{svg}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use problem::openapi::{Answers, SESSION};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::clearing::{Bank, check_currency};
+use crate::clearing::Bank;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +41,7 @@ pub(super) async fn read(
     Query(of): Query<Of>,
 ) -> Result<Json<Balance>, Problem> {
     if let Some(currency) = &of.currency {
-        check_currency(currency)?;
+        money::check("currency", currency)?;
     }
     Ok(Json(bank.books.balance(of.currency.as_deref()).await?))
 }

@@ -8,7 +8,7 @@ use problem::extract::Json;
 use problem::openapi::{Answers, BODY, KEY, SESSION};
 
 use crate::books::Ask;
-use crate::clearing::{Bank, check_amount, check_currency, check_number};
+use crate::clearing::{Bank, check_amount, check_number};
 use crate::sandbox::Behaviour;
 
 /// Charge a card.
@@ -39,7 +39,7 @@ pub(super) async fn charge(
 ) -> Result<Json<Movement>, Problem> {
     check_number("card", &request.card)?;
     check_amount(request.amount_minor)?;
-    check_currency(&request.currency)?;
+    money::check("currency", &request.currency)?;
     let behaviour = Behaviour::of(&request.card);
     let ask = Ask {
         kind: Kind::Charge,
@@ -243,6 +243,7 @@ mod tests {
             ("card", json!("42")),
             ("card", json!("4242 4242 4242 42")),
             ("currency", json!("eur")),
+            ("currency", json!("ZZZ")),
             ("currency", json!("EU\u{0}")),
             ("reference", json!("x")),
             ("more", json!(1)),

@@ -8,7 +8,7 @@ use problem::extract::Json;
 use problem::openapi::{Answers, BODY, KEY, SESSION};
 
 use crate::books::Ask;
-use crate::clearing::{Bank, check_amount, check_currency, check_number};
+use crate::clearing::{Bank, check_amount, check_number};
 use crate::sandbox::Behaviour;
 
 /// Pay out to an account.
@@ -39,7 +39,7 @@ pub(super) async fn pay_out(
 ) -> Result<Json<Movement>, Problem> {
     check_number("account", &request.account)?;
     check_amount(request.amount_minor)?;
-    check_currency(&request.currency)?;
+    money::check("currency", &request.currency)?;
     let behaviour = Behaviour::of(&request.account);
     let ask = Ask {
         kind: Kind::Payout,

@@ -69,12 +69,8 @@ fn lines_and_code(print: &Print, symbol: &Symbol, typesetter: &mut Typesetter<'_
         .format("%A, %-d %B %Y, %H:%M UTC")
         .to_string();
     let seat = format!("row {}   seat {}", print.row_name, print.number);
-    let price = format!(
-        "{} {}.{:02}",
-        print.currency,
-        print.price_minor / 100,
-        print.price_minor % 100
-    );
+    let amount = money::amount(print.price_minor, &print.currency);
+    let price = format!("{} {amount}", print.currency);
     let serial = format!("{}   {price}", print.ticket);
     // With all their lines they end above the code. A section's name has 40 characters, and two lines
     // hold as many W; row and seat stand on a line of their own, where nothing cuts them.
@@ -293,5 +289,15 @@ mod tests {
         let letters: usize = text.lines().filter(is_full).map(str::len).sum();
         // The first lines of title and venue, and all of the section.
         assert_eq!(letters, 16 + 25 + 40, "{text}");
+    }
+
+    #[test]
+    fn a_price_has_as_many_places_as_its_currency() {
+        for (currency, price) in [("JPY", "JPY 4505"), ("KWD", "KWD 4.505")] {
+            let mut print = print("Gala");
+            print.currency = currency.to_owned();
+            let text = read(&pdf(&print), &[]);
+            assert!(text.contains(price), "{price}: {text}");
+        }
     }
 }

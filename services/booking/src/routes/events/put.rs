@@ -135,17 +135,7 @@ fn check(seating: &PutSeating) -> Result<(), Problem> {
     text::line("title", &seating.title, 200)?;
     text::line("venue", &seating.venue, 200)?;
     text::sandbox_number("payout_account", &seating.payout_account)?;
-    if seating.currency.len() != 3
-        || !seating
-            .currency
-            .bytes()
-            .all(|byte| byte.is_ascii_uppercase())
-    {
-        return Err(Problem::invalid(
-            "currency",
-            "a currency is its ISO 4217 code, such as EUR",
-        ));
-    }
+    money::check("currency", &seating.currency)?;
     if !(2000..=9999).contains(&seating.starts_at.year()) {
         return Err(Problem::invalid(
             "starts_at",
@@ -272,11 +262,12 @@ mod tests {
     async fn a_broken_rule_is_named(pool: PgPool) {
         let house = Fixture::empty(pool);
         let path = format!("/internal/events/{}", Uuid::now_v7());
-        let cases: [(&str, Value, &str); 12] = [
+        let cases: [(&str, Value, &str); 13] = [
             ("/title", json!("a\u{0}"), "title"),
             ("/title", json!("a\u{202e}b"), "title"),
             ("/venue", json!("\u{200b}"), "venue"),
             ("/currency", json!("eur"), "currency"),
+            ("/currency", json!("ZZZ"), "currency"),
             ("/payout_account", json!("1"), "payout_account"),
             ("/starts_at", json!("1999-01-01T00:00:00Z"), "starts_at"),
             ("/sections", json!([]), "sections"),

@@ -13,9 +13,9 @@ use transaction::Isolation;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use crate::LONG_STATEMENT;
 use crate::app::App;
 use crate::routes::answers;
-use crate::{LONG_STATEMENT, text};
 
 /// Which part of the ledger.
 #[derive(Clone, Debug, Deserialize, IntoParams)]
@@ -45,7 +45,7 @@ pub async fn read(
     Query(part): Query<Part>,
 ) -> Result<Json<Ledger>, Problem> {
     if let Some(currency) = &part.currency {
-        text::plain("currency", currency, 3)?;
+        money::check("currency", currency)?;
     }
     let part = &part;
     transaction::run(
@@ -148,7 +148,7 @@ mod tests {
             assert_eq!(answer.expect::<Ledger>(200), expected);
         }
         let none: Ledger = house
-            .internal("/internal/ledger?currency=XXX")
+            .internal("/internal/ledger?currency=CHF")
             .await
             .expect(200);
         assert_eq!((none.charged_minor, none.sum_minor), (0, 0));
