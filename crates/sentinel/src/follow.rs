@@ -67,6 +67,10 @@ async fn look(
         } else {
             Err("the sentinels name another".to_owned())
         };
+        let judged = match judged {
+            Ok(()) if primary.confirmation_was_late() => confirm_anew(primary, &link).await,
+            judged => judged,
+        };
         match judged {
             Ok(()) => return Ok(()),
             Err(reason) => primary.lose(link.number, &reason),
@@ -97,6 +101,16 @@ async fn reach(address: &Address, password: &str, number: u64) -> Result<Link, R
         confirming,
         number,
     })
+}
+
+/// Connects anew for confirmations. What waits for slow replicas on the old connection would hold
+/// up every write after it, and a connection that died without a word would never confirm one.
+async fn confirm_anew(primary: &Inner, link: &Link) -> Result<(), String> {
+    let connection = connect(&link.address, &primary.password, CONFIRMED_TIMEOUT)
+        .await
+        .map_err(|error| format!("{}: {error}", link.address))?;
+    primary.confirm_on(link.number, connection);
+    Ok(())
 }
 
 /// Asks the node itself: the sentinels may be a moment behind, or ahead.

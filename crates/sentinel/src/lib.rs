@@ -13,7 +13,8 @@
 //! - The first question that fails as only a lost primary fails (I/O, time-out, `READONLY`,
 //!   `LOADING`) sends the primary away. From then on every question fails at once, until the task
 //!   has found a primary again; no request ever connects, asks a sentinel, or waits for either.
-//! - A write can be confirmed ([`Primary::confirm`]): it is answered after a replica has it too.
+//! - A write can be confirmed ([`Primary::confirm`]): it is answered after a replica has it too. A
+//!   confirmation that is late says that replicas are slow, and not that the primary is lost.
 //! - A read can do without a primary ([`Readers`]): every node is asked, and all but one have to
 //!   answer. What was confirmed is on two nodes, so one of those who answered has it.
 //!

@@ -1,5 +1,6 @@
 //! The primary, as questions see it: there, or away.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,8 +34,10 @@ pub(crate) struct Inner {
     pub(crate) password: String,
     link: Mutex<Option<Link>>,
     view: watch::Sender<Option<View>>,
-    /// Something was lost: the task in the background looks at once.
+    /// Something was lost, or late: the task in the background looks at once.
     pub(crate) lost: Arc<Notify>,
+    /// A confirmation was late since the task looked last.
+    confirmation_was_late: AtomicBool,
 }
 
 /// Connections to one primary.
@@ -67,6 +70,7 @@ impl Primary {
             link: Mutex::new(None),
             view: watch::Sender::new(None),
             lost: Arc::new(Notify::new()),
+            confirmation_was_late: AtomicBool::new(false),
         });
         let sentinels = Sentinels::of(watched);
         tokio::spawn(follow(
@@ -109,6 +113,11 @@ impl Primary {
     /// Writes, and answers after a replica has it too, so that it outlives the primary. Every
     /// failure but [`Error::Away`] leaves open whether it was written.
     ///
+    /// A confirmation that is late says nothing about the primary: the replicas are slow, or others
+    /// wait for them on the same connection. So it does not send the primary away, and reads go on.
+    /// The task in the background finds out at once whether the primary still answers, and connects
+    /// anew for the confirmations that follow.
+    ///
     /// Redis waits for what was written on the same connection. A repeated write that changes
     /// nothing any more, because the first try had done it, would wait for nothing although the
     /// first try was never confirmed. So something is published after it: that goes to the
@@ -121,8 +130,16 @@ impl Primary {
         write.cmd("PUBLISH").arg(MARK).arg("");
         write.cmd("WAIT").arg(1).arg(milliseconds(CONFIRM_TIMEOUT));
         let written = write.query_async::<Vec<Value>>(&mut link.confirming);
-        let answer = tokio::time::timeout(CONFIRMED_TIMEOUT, written).await;
-        match self.0.judge(&link, answer.ok())?.last() {
+        let answer = match tokio::time::timeout(CONFIRMED_TIMEOUT, written).await {
+            Ok(Err(error)) if error.is_timeout() => None,
+            answer => answer.ok(),
+        };
+        let Some(answer) = answer else {
+            self.0.confirmation_was_late.store(true, Ordering::Relaxed);
+            self.0.lost.notify_one();
+            return Err(Error::Late);
+        };
+        match self.0.judge(&link, Some(answer))?.last() {
             Some(Value::Int(1..)) => Ok(()),
             _ => Err(Error::Unconfirmed),
         }
@@ -158,6 +175,18 @@ impl Inner {
     pub(crate) fn take(&self, link: Link) {
         metrics::found();
         *self.lock() = Some(link);
+    }
+
+    /// Whether a confirmation was late since this was asked last.
+    pub(crate) fn confirmation_was_late(&self) -> bool {
+        self.confirmation_was_late.swap(false, Ordering::Relaxed)
+    }
+
+    /// Confirms on this connection from now on, unless the link is another one by now.
+    pub(crate) fn confirm_on(&self, number: u64, connection: MultiplexedConnection) {
+        if let Some(link) = self.lock().as_mut().filter(|link| link.number == number) {
+            link.confirming = connection;
+        }
     }
 
     /// Sends the primary away, unless it is another one by now.

@@ -85,6 +85,35 @@ async fn what_was_confirmed_is_read_by_one_of_all_nodes_but_one() {
 
 #[tokio::test]
 #[ignore = "needs the stores: make test"]
+async fn a_late_confirmation_is_no_lost_primary_and_holds_up_no_later_one() {
+    let primary = found(&real()).await;
+    // Waits for more replicas than there are, as for some that are slow: three times as long as a
+    // confirmation may take.
+    let slow = 3 * CONFIRMED_TIMEOUT;
+    let mut wait = pipe();
+    wait.cmd("WAIT").arg(9).arg(slow.as_millis().to_string());
+    let began = Instant::now();
+    let late = primary.confirm(wait).await;
+    assert!(matches!(late, Err(Error::Late)), "{late:?}");
+    assert!(primary.is_there(), "reads would be refused");
+    assert!(matches!(role(&primary).await, Role::Primary { .. }));
+
+    let key = format!("test:{}", uuid::Uuid::now_v7());
+    loop {
+        let mut write = pipe();
+        write.cmd("SET").arg(&key).arg(1).arg("EX").arg(60);
+        match primary.confirm(write).await {
+            Ok(()) => break,
+            // Connecting anew takes a moment, and a busy machine may be late itself.
+            Err(failure) => assert!(began.elapsed() < DEADLINE, "{failure}"),
+        }
+    }
+    println!("confirmed again after {:?}, of {slow:?}", began.elapsed());
+    assert!(primary.is_there());
+}
+
+#[tokio::test]
+#[ignore = "needs the stores: make test"]
 async fn more_answers_than_there_are_nodes_are_never_had() {
     let primary = found(&real()).await;
     let readers = Readers::beside(&primary);
