@@ -33,6 +33,11 @@ EXPLAIN (COSTS OFF) UPDATE seats SET hold_id = NULL, held_until = NULL FROM hold
 \echo '--- holds_active_expiry: the sweep'
 EXPLAIN (COSTS OFF) SELECT id FROM holds WHERE state = 'active' AND expires_at <= clock_timestamp()
     ORDER BY expires_at LIMIT 100 FOR UPDATE SKIP LOCKED;
+\echo '--- holds_active_customer, orders_unpaid_customer: what an account keeps without having paid'
+EXPLAIN (COSTS OFF) SELECT id FROM holds WHERE customer_id = :customer AND event_id = :event
+    AND state = 'active' AND expires_at > clock_timestamp();
+EXPLAIN (COSTS OFF) SELECT id FROM orders WHERE customer_id = :customer AND event_id = :event
+    AND state IN ('pending', 'declined');
 \echo '--- holds_over: pruning of holds that came to nothing'
 EXPLAIN (COSTS OFF) DELETE FROM holds WHERE id = ANY (ARRAY(
     SELECT id FROM holds WHERE state IN ('released', 'expired')

@@ -17,6 +17,8 @@ pub(crate) struct App {
     pub overview: Arc<Overview>,
     /// How long a hold lasts.
     pub hold_for: Duration,
+    /// Most seats of an event that an account may keep at a time without having paid.
+    pub seats_per_account: u16,
     /// Tells true tickets from forged ones.
     pub ticket_key: TicketKey,
 }

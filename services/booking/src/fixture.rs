@@ -20,6 +20,9 @@ use crate::orders::Order;
 use crate::overview::Overview;
 use crate::{routes, ticket_code};
 
+/// What an account may keep of an event without having paid.
+pub const SEATS_PER_ACCOUNT: u16 = 50;
+
 /// The routes, the database behind them, and an event on sale.
 pub struct Fixture {
     pub pool: PgPool,
@@ -100,6 +103,7 @@ impl Fixture {
             overview: overview_of(&pool),
             pool: pool.clone(),
             hold_for: Duration::from_secs(120),
+            seats_per_account: SEATS_PER_ACCOUNT,
             ticket_key: ticket_code::tests::key(),
         };
         Self {

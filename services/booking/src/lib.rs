@@ -27,6 +27,10 @@
 //! hold or order at it. Those have judged by then that the event is still ahead, and pruning looks
 //! only at events that began hours ago: the two do not meet.
 //!
+//! An account holds seats of an event one request at a time: placing a hold takes an advisory lock on
+//! the two, after the key and before any seat, so that what the account has is counted and added to
+//! without a gap. It only tries that lock, so nobody waits for it.
+//!
 //! Time is judged after locks are had: `clock_timestamp()` stands in a statement of its own or
 //! outside a materialised `FOR UPDATE`, because Postgres evaluates the columns of a locking
 //! `SELECT` before it waits.
@@ -103,6 +107,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         pool,
         overview: Arc::new(overview),
         hold_for: Duration::from_secs(settings.hold_seconds.into()),
+        seats_per_account: settings.seats_per_account,
         ticket_key: settings.ticket_public_key_file,
     };
     Ok(Doors {

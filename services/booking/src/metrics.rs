@@ -61,6 +61,7 @@ pub fn register() {
         "sold-out",
         "seats-taken",
         "seats-busy",
+        "seat-limit-reached",
         "event-began",
     ] {
         HOLDS.with_label_values(&[result]).inc_by(0);

@@ -22,6 +22,10 @@ pub struct Settings {
     /// How long a hold lasts, in seconds.
     #[arg(long, env = "HOLD_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub(crate) hold_seconds: u16,
+    /// How many seats of an event an account may keep at a time without having paid: in holds, and in
+    /// orders whose payment is under way or was declined.
+    #[arg(long, env = "SEATS_PER_ACCOUNT", default_value_t = 50, value_parser = clap::value_parser!(u16).range(10..=20_000))]
+    pub(crate) seats_per_account: u16,
     /// File with the Ed25519 public key of tickets, in hexadecimal.
     #[arg(long, env = "TICKET_PUBLIC_KEY_FILE")]
     pub(crate) ticket_public_key_file: TicketKey,

@@ -71,6 +71,12 @@ const SERVED: &[(&str, &str)] = &[
         ORDER BY expires_at LIMIT 100 FOR UPDATE SKIP LOCKED",
     ),
     (
+        "holds_active_customer",
+        "SELECT count(*) FROM holds JOIN hold_seats ON hold_id = holds.id
+        WHERE customer_id = ONE AND event_id = TWO AND state = 'active'
+            AND expires_at > clock_timestamp()",
+    ),
+    (
         "holds_over",
         "DELETE FROM holds WHERE id = ANY (ARRAY(
             SELECT id FROM holds WHERE state IN ('released', 'expired')
@@ -91,6 +97,11 @@ const SERVED: &[(&str, &str)] = &[
         "orders_customer",
         "SELECT id FROM orders WHERE customer_id = ONE
             AND id < 'ffffffff-ffff-ffff-ffff-ffffffffffff' ORDER BY id DESC LIMIT 21",
+    ),
+    (
+        "orders_unpaid_customer",
+        "SELECT count(*) FROM orders JOIN order_seats ON order_id = orders.id
+        WHERE customer_id = ONE AND event_id = TWO AND state IN ('pending', 'declined')",
     ),
     (
         "orders_declined_due",

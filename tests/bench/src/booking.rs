@@ -135,18 +135,18 @@ async fn put_hall(booking: &str) -> anyhow::Result<Uuid> {
     put_event(booking, 100, 200).await
 }
 
-/// A customer who holds and orders at booking, past the door.
+/// Holds and orders at booking, past the door, each time as another customer: an account keeps only so
+/// many seats that it has not paid for.
 #[derive(Clone, Debug)]
 pub struct Buyer {
     http: reqwest::Client,
     address: String,
-    customer: String,
     event: Uuid,
     seats: u32,
 }
 
 impl Buyer {
-    /// A customer who buys so many `seats` at a time.
+    /// What buys so many `seats` at a time.
     ///
     /// # Errors
     /// The client cannot be made.
@@ -154,7 +154,6 @@ impl Buyer {
         Ok(Self {
             http: client::http_client()?,
             address: format!("http://{booking}:8080/api/booking"),
-            customer: Uuid::now_v7().to_string(),
             event,
             seats,
         })
@@ -166,17 +165,18 @@ impl Buyer {
     /// booking refused.
     pub async fn buy(&self) -> anyhow::Result<()> {
         let hold = json!({"event_id": self.event, "best": {"count": self.seats}});
-        let hold = self.post("holds", &hold).await?;
+        let customer = Uuid::now_v7().to_string();
+        let hold = self.post(&customer, "holds", &hold).await?;
         let order = json!({"hold_id": hold["id"], "card": "4242424242424242"});
-        self.post("orders", &order).await?;
+        self.post(&customer, "orders", &order).await?;
         Ok(())
     }
 
-    async fn post(&self, what: &str, body: &Value) -> anyhow::Result<Value> {
+    async fn post(&self, customer: &str, what: &str, body: &Value) -> anyhow::Result<Value> {
         let answer = self
             .http
             .post(format!("{}/{what}", self.address))
-            .header("x-account-id", &self.customer)
+            .header("x-account-id", customer)
             .header("x-account-role", "customer")
             .header("idempotency-key", Uuid::now_v7().to_string())
             .json(body)
@@ -194,10 +194,7 @@ async fn purchases(stack: &Stack, length: Duration) -> anyhow::Result<f64> {
     let first = Buyer::at(&booking, event, 2)?;
     let started = Instant::now();
     let buyers = (0..CONCURRENCY).map(|_| {
-        let buyer = Buyer {
-            customer: Uuid::now_v7().to_string(),
-            ..first.clone()
-        };
+        let buyer = first.clone();
         tokio::spawn(async move {
             let mut bought = 0_u32;
             while started.elapsed() < length {

@@ -8,6 +8,16 @@
 BEGIN ISOLATION LEVEL READ COMMITTED;
 INSERT INTO idempotency_keys (account_id, operation, key, request_hash)
 VALUES (lpad(to_hex(:a::bigint), 32, '0')::uuid, 'place_hold', :b::bigint::text, sha256(:a::bigint::text::bytea)) ON CONFLICT DO NOTHING;
+SELECT pg_try_advisory_xact_lock(hashtextextended(lpad(to_hex(:a::bigint), 32, '0')::uuid::uuid::text || :event::uuid::uuid::text, 0))
+    AS has_turn;
+SELECT (
+    SELECT count(*) FROM holds JOIN hold_seats ON hold_id = holds.id
+    WHERE customer_id = lpad(to_hex(:a::bigint), 32, '0')::uuid AND event_id = :event::uuid AND state = 'active'
+        AND expires_at > clock_timestamp()
+) + (
+    SELECT count(*) FROM orders JOIN order_seats ON order_id = orders.id
+    WHERE customer_id = lpad(to_hex(:a::bigint), 32, '0')::uuid AND event_id = :event::uuid AND state IN ('pending', 'declined')
+) AS kept;
 -- pgbench keeps no arrays between statements: this one takes them as text.
 SELECT array_agg(id)::text AS seats FROM (
     SELECT id FROM seats

@@ -27,8 +27,9 @@ const SEATS: u32 = 1_500;
 const BUYERS: u32 = 6;
 const BETWEEN_VISITS: Duration = Duration::from_millis(800);
 
-/// Customers whose names the probers use.
-const PROBERS: u32 = 4;
+/// Customers whose names the probers use: so many that none of them keeps more seats than an account
+/// may, while a part is lost that payments wait for.
+const PROBERS: u32 = 8;
 
 /// How long the last visits may take to end: that of a customer who waits for a payment.
 const LAST_VISITS: Duration = Duration::from_secs(120);

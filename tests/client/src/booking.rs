@@ -94,7 +94,7 @@ impl Client {
     /// Holds seats.
     ///
     /// # Errors
-    /// A refusal (409 `seats-taken`, `sold-out`), or no answer.
+    /// A refusal (409 `seats-taken`, `sold-out`, `seat-limit-reached`), or no answer.
     pub async fn hold(&self, event_id: Uuid, wanted: &Wanted) -> Result<Hold, Failure> {
         self.read(&place_hold(self.next_key(), event_id, wanted))
             .await

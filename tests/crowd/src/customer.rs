@@ -191,7 +191,7 @@ impl Customer {
 fn nothing_to_hold(failure: Failure) -> Result<Gained, Failure> {
     match failure.problem() {
         Some("sold-out") => Ok(Gained::SoldOut),
-        Some("seats-taken" | "seats-busy" | "busy") => Ok(Gained::Nothing),
+        Some("seats-taken" | "seats-busy" | "seat-limit-reached" | "busy") => Ok(Gained::Nothing),
         _ => Err(failure),
     }
 }

@@ -66,6 +66,10 @@ const PAST_THE_LEASE: Duration = Duration::from_secs(32);
 
 const BETWEEN_HOLDS: Duration = Duration::from_millis(100);
 
+/// Customers who ask for holds in turn: so many that none of them asks again while a request of theirs
+/// may still be in flight. Holds of one account for one event take turns.
+const ASKING: u32 = 20;
+
 fn on(target: Target, kind: Kind) -> Fault {
     Fault {
         target,
@@ -100,8 +104,9 @@ async fn holds_again(
     loop {
         pace.tick().await;
         let after = fault.elapsed();
-        let once = hall.customers[0].clone().with_budget(Budget::ONCE);
         let (event_id, number) = (hall.event_id, answers.len());
+        let customer = &hall.customers[number % hall.customers.len()];
+        let once = customer.clone().with_budget(Budget::ONCE);
         answers.push(None);
         asking.spawn(async move {
             let at = Instant::now();
@@ -181,7 +186,7 @@ async fn promotion(left: &[Node], promoted: &Cell<Option<Instant>>) -> anyhow::R
 
 async fn primary_lost(kind: Kind, bound: Duration) -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
-    let hall = stack.hall(400, 1).await?;
+    let hall = stack.hall(400, ASKING).await?;
     hall.purchase_within(0, Duration::from_secs(10)).await?;
     let nodes = patroni::nodes(&stack).await?;
     let made = stack
@@ -232,7 +237,7 @@ async fn after_the_primary_is_cut_off_another_takes_writes_and_nothing_acknowled
 #[ignore = "needs the test stack: make test"]
 async fn after_a_planned_switchover_another_takes_writes() -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
-    let hall = stack.hall(400, 1).await?;
+    let hall = stack.hall(400, ASKING).await?;
     let nodes = patroni::nodes(&stack).await?;
     let made = stack
         .project
@@ -255,7 +260,7 @@ async fn after_a_planned_switchover_another_takes_writes() -> anyhow::Result<()>
 #[ignore = "needs the test stack: make test"]
 async fn nobody_notices_that_a_standby_was_killed() -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
-    let hall = stack.hall(400, 1).await?;
+    let hall = stack.hall(400, ASKING).await?;
     let made = stack
         .project
         .strike(&on(Target::PostgresStandby, Kind::Kill))
@@ -272,7 +277,7 @@ async fn nobody_notices_that_a_standby_was_killed() -> anyhow::Result<()> {
 #[ignore = "needs the test stack: make test"]
 async fn whoever_took_over_and_was_gone_at_once_follows_the_next_primary() -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
-    let hall = stack.hall(100, 1).await?;
+    let hall = stack.hall(100, ASKING).await?;
     hall.purchase_within(0, Duration::from_secs(10)).await?;
     let nodes = patroni::nodes(&stack).await?;
     let first = patroni::leader(&nodes).await?;
@@ -320,7 +325,7 @@ async fn whoever_took_over_and_was_gone_at_once_follows_the_next_primary() -> an
 #[ignore = "needs the test stack: make test"]
 async fn a_standby_whose_wal_is_gone_is_copied_anew() -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
-    let hall = stack.hall(100, 1).await?;
+    let hall = stack.hall(100, ASKING).await?;
     let leader = patroni::leader(&patroni::nodes(&stack).await?).await?;
     let made = stack
         .project
@@ -364,7 +369,7 @@ async fn a_standby_whose_wal_is_gone_is_copied_anew() -> anyhow::Result<()> {
 async fn without_a_majority_of_etcd_the_primary_takes_writes_past_its_lease() -> anyhow::Result<()>
 {
     let stack = Stack::ready().await?;
-    let hall = stack.hall(300, 1).await?;
+    let hall = stack.hall(300, ASKING).await?;
     let nodes = patroni::nodes(&stack).await?;
     let leader = patroni::leader(&nodes).await?;
     let made = stack

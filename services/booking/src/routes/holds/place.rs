@@ -2,8 +2,9 @@
 //!
 //! Transaction `place_hold`, read committed: the rows that decide are locked before they are
 //! changed, and a locked row is skipped, so concurrent requests never wait for one another's seats
-//! and none of them needs a snapshot.
+//! and none of them needs a snapshot. Requests of one account for one event take turns ([`limit`]).
 
+mod limit;
 mod request;
 mod take;
 #[cfg(test)]
@@ -34,6 +35,10 @@ const TRIES: u32 = 3;
 ///
 /// Names the `seats`, or asks for the `best` free ones, never both. `event_id` is the `id` of an event
 /// of `list_events` in the catalogue. The prices are frozen, and the seats kept, until `expires_at`.
+///
+/// An account keeps 50 seats of an event at most at a time without having paid, unless the operator
+/// set another number: in active holds, and in orders that are `pending` or `declined`. Seats that
+/// are paid, given back or expired do not count.
 #[utoipa::path(
     post,
     path = "/api/booking/holds",
@@ -58,7 +63,7 @@ const TRIES: u32 = 3;
         (status = 201, description = "The seats are held", body = Hold,
             headers(("Location" = String, description = "Where the hold can be read"))),
         (status = 404, description = "not-found: no such event is on sale", body = problem::Body, content_type = "application/problem+json"),
-        (status = 409, description = "event-began, seats-taken, sold-out; seats-busy, busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
+        (status = 409, description = "event-began, seats-taken, sold-out, seat-limit-reached; seats-busy, busy (with Retry-After)", body = problem::Body, content_type = "application/problem+json"),
     )
 )]
 pub async fn place(
@@ -104,6 +109,14 @@ async fn place_once(
             if let Begun::Again(first) = idempotency::begin(&mut tx, operation).await? {
                 return tx.done(Reply::Again(first));
             }
+            limit::keep(
+                &mut tx,
+                operation.account_id,
+                event_id,
+                wanted,
+                app.seats_per_account,
+            )
+            .await?;
             let seats = take::lock(&mut tx, event_id, wanted).await?;
             let hold = take::hold(
                 &mut tx,

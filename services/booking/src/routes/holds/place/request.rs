@@ -49,6 +49,24 @@ pub enum Wanted {
     Best(Best),
 }
 
+impl Wanted {
+    /// How many seats.
+    pub fn count(&self) -> i64 {
+        match self {
+            Self::Named(seats) => i64::try_from(seats.len()).unwrap_or(i64::MAX),
+            Self::Best(best) => best.count,
+        }
+    }
+
+    /// The field that says how many.
+    pub fn count_field(&self) -> &'static str {
+        match self {
+            Self::Named(_) => "seats",
+            Self::Best(_) => "best.count",
+        }
+    }
+}
+
 impl PlaceHold {
     /// Checks the rules.
     ///

@@ -19,6 +19,9 @@ use crate::seats::{PricedSeat, Seat};
 /// The kind of problem where seats are neither taken nor to be had at this moment.
 pub const BUSY: &str = "seats-busy";
 
+/// Why seats that are free could not be locked.
+const OTHERS: &str = "the seats are free, but requests of others are at them right now; try again";
+
 /// Locks the wanted seats, all of them or none; waits for nobody.
 ///
 /// # Errors
@@ -96,7 +99,7 @@ async fn lock_named(
             format!("somebody else has {}", taken.join(", ")),
         )
         .field(first)),
-        None => Err(busy()),
+        None => Err(busy(OTHERS)),
     }
 }
 
@@ -171,7 +174,7 @@ async fn lock_best(
             ),
         ))
     } else {
-        Err(busy())
+        Err(busy(OTHERS))
     }
 }
 
@@ -250,11 +253,7 @@ fn ahead(event_began: Option<bool>) -> Result<(), Problem> {
     }
 }
 
-fn busy() -> Problem {
-    Problem::conflict(
-        BUSY,
-        "Others are at these seats",
-        "the seats are free, but requests of others are at them right now; try again",
-    )
-    .retry_after(1)
+/// 409 for what only a request that is in flight stands in the way of.
+pub fn busy(why: &'static str) -> Problem {
+    Problem::conflict(BUSY, "The seats are busy", why).retry_after(1)
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::request::{Best, Wanted};
 use super::take;
-use crate::fixture::{Answer, Fixture, who};
+use crate::fixture::{Answer, Fixture, SEATS_PER_ACCOUNT, who};
 use crate::holds::{Hold, State};
 use crate::{TIMEOUTS, WRITE_TIMEOUT};
 
@@ -331,6 +331,101 @@ async fn a_key_sent_in_parallel_holds_once(pool: PgPool) {
         .await
         .unwrap();
     assert_eq!(held, 1);
+}
+
+/// Seats that an account keeps in holds and orders.
+async fn kept(house: &Fixture, who: &messages::account::Account) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM seats
+        LEFT JOIN holds ON holds.id = seats.hold_id LEFT JOIN orders ON orders.id = seats.order_id
+        WHERE $1 IN (holds.customer_id, orders.customer_id)",
+    )
+    .bind(who.id)
+    .fetch_one(&house.pool)
+    .await
+    .unwrap()
+}
+
+#[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
+async fn an_account_keeps_a_limited_number_of_seats_that_it_has_not_paid_for(pool: PgPool) {
+    let house = Fixture::with_seats(pool, 12, 10).await;
+    let ann = who("customer");
+    let limit = usize::from(SEATS_PER_ACCOUNT);
+    let refused = |answer: Answer| (answer.status, answer.problem());
+    let too_much = |field: &str| {
+        let kind = "seat-limit-reached".to_owned();
+        (409, (kind, Some(field.to_owned())))
+    };
+    // In a hold, in an order whose payment is under way, in one whose card was declined.
+    let hold = house.hold(&ann, 10).await;
+    let pending = house.order(&ann, 10).await;
+    let declined = house.order(&ann, 10).await;
+    house.decline(declined.id).await;
+    for _ in 3..limit / 10 {
+        house.hold(&ann, 10).await;
+    }
+    assert_eq!(
+        refused(house.try_hold(&ann, 1).await),
+        too_much("best.count")
+    );
+    assert_eq!(
+        refused(named(&house, &ann, &[1]).await),
+        too_much("seats"),
+        "before it is told that the seat is taken"
+    );
+    let seats: i64 = limit.try_into().unwrap();
+    assert_eq!(kept(&house, &ann).await, seats);
+    // It is the account's own limit, and the event's.
+    assert_eq!(house.try_hold(&who("customer"), 10).await.status, 201);
+
+    // A card that is given again frees nothing; what is paid, given back or over does.
+    let path = format!("/api/booking/orders/{}/card", declined.id);
+    let card = json!({"card": "4000000000000002"});
+    assert_eq!(house.post(&ann, &path, "k", &card).await.status, 202);
+    assert_eq!(
+        refused(house.try_hold(&ann, 1).await),
+        too_much("best.count")
+    );
+    house.pay(pending.id).await;
+    house.hold(&ann, 10).await;
+    assert_eq!(
+        refused(house.try_hold(&ann, 1).await),
+        too_much("best.count")
+    );
+    house.expire(hold.id).await;
+    house.hold(&ann, 10).await;
+    assert_eq!(
+        refused(house.try_hold(&ann, 1).await),
+        too_much("best.count")
+    );
+}
+
+#[sqlx::test(migrations = "./migrations")]
+#[ignore = "needs the stores: make test"]
+async fn holds_of_one_account_at_once_never_exceed_its_limit(pool: PgPool) {
+    let house = Fixture::with_seats(pool, 20, 10).await;
+    let (ann, limit) = (who("customer"), usize::from(SEATS_PER_ACCOUNT));
+    let tries = (0..20).map(|_| async {
+        loop {
+            let answer = house.try_hold(&ann, 9).await;
+            // The turn of another request is no answer yet: come again, as Retry-After says.
+            if answer.status != 409 || answer.problem().0 != "seats-busy" {
+                break answer;
+            }
+            assert_eq!(answer.headers["retry-after"], "1");
+        }
+    });
+    let answers = join_all(tries).await;
+    let (held, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 201);
+    assert_eq!(held.len(), limit / 9);
+    assert!(
+        refused
+            .iter()
+            .all(|answer| answer.problem().0 == "seat-limit-reached")
+    );
+    let seats: i64 = (limit / 9 * 9).try_into().unwrap();
+    assert_eq!(kept(&house, &ann).await, seats);
 }
 
 #[sqlx::test(migrations = "./migrations")]
