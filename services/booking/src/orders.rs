@@ -26,7 +26,7 @@ pub enum State {
     Cancelling,
     /// Over: nothing was paid, or it was given back.
     Cancelled,
-    /// Over: nobody gave another card in time.
+    /// Over: it was not paid in time, or too many cards were declined.
     Expired,
 }
 
@@ -55,7 +55,7 @@ pub struct Order {
     /// ISO 4217 code.
     #[schema(example = "EUR")]
     pub currency: String,
-    /// Until when another card may be given.
+    /// Until when the order may be paid with another card. The first decline sets it, once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payment_due_at: Option<DateTime<Utc>>,
     /// When it was placed.

@@ -49,8 +49,8 @@ pub struct Settings {
     /// How long a sent row may go undelivered until it is sent again.
     #[arg(long, env = "RESEND_SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     pub resend_seconds: u64,
-    /// How long a customer has to give a new card after a declined one. The same setting as
-    /// `booking`'s.
+    /// How long after the first declined card of an order other cards may be given. The same setting
+    /// as `booking`'s.
     #[arg(long, env = "HOLD_SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub hold_seconds: u64,
 }

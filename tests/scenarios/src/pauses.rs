@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 use client::booking::Wanted;
 use client::catalog::NewEvent;
 use client::{Budget, Client, Failure, Hold, Order, OrderState};
@@ -38,6 +38,10 @@ const IN_TURN: usize = 12;
 /// The quickest of them takes less where no request is sent to DynamoDB: about half of the time limit
 /// of one (1.1 s).
 const AT_ONCE: Duration = Duration::from_millis(500);
+
+/// How long before its start an event is opened that begins while the bank is paused; a busy machine is
+/// given a multiple of it.
+const AHEAD: TimeDelta = TimeDelta::seconds(20);
 
 /// How long after a part that stands alone woke all has to be well.
 const AWAKE_BOUND: Duration = Duration::from_secs(10);
@@ -259,6 +263,65 @@ async fn every_circuit_is_open(stack: &Stack) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn an_order_that_waits_for_a_paused_bank_until_its_event_begins_is_not_paid()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let mut waited = None;
+    for times in 1.. {
+        ensure!(times <= TRIES, "nothing was ordered before the event began");
+        let mut event = NewEvent::with_seats("Begins while the bank is paused", 20);
+        event.starts_at = Utc::now() + AHEAD * i32::try_from(times)?;
+        if let Some(hall_and_order) = ordered_before_it_begins(&stack, event).await {
+            waited = Some(hall_and_order);
+            break;
+        }
+    }
+    let (hall, id) = waited.context("nothing was ordered")?;
+    let order = eventually(AWAKE_BOUND, "the order is over", async || {
+        let order = hall.customers[0].read_order(id).await?;
+        ensure!(order.state != OrderState::Paid, "{order:?}");
+        let is_over = matches!(order.state, OrderState::Expired | OrderState::Cancelled);
+        Ok(is_over.then_some(order))
+    })
+    .await?;
+    println!("the order is {:?}", order.state);
+    ensure!(hall.customers[0].tickets(id).await?.is_empty());
+    // What the bank took, it gave back.
+    let movements = stack.bank.movements_for(id).await?;
+    ensure!([0, 2].contains(&movements.len()), "{movements:?}");
+    let bank = stack.project.one("bank").await?;
+    eventually(Duration::from_secs(30), "the bank is well", async || {
+        Ok(bank.is_well().await?.then_some(()))
+    })
+    .await?;
+    hall.every_promise_held().await
+}
+
+/// A hall for this event with an order that was placed while the bank was paused, until the event had
+/// begun; nothing where a busy machine was too slow for that.
+async fn ordered_before_it_begins(stack: &Stack, event: NewEvent) -> Option<(Hall, Uuid)> {
+    let starts_at = event.starts_at;
+    let ordered = async {
+        let hall = stack.hall_of(event, 1).await?;
+        let bank = stack.project.one("bank").await?;
+        let id = bank
+            .paused(async || {
+                let order = hall.order(0, cards::FINE).await?;
+                let rest = starts_at + TimeDelta::seconds(1) - Utc::now();
+                tokio::time::sleep(rest.to_std().unwrap_or_default()).await;
+                Ok(order.id)
+            })
+            .await?;
+        anyhow::Ok((hall, id))
+    };
+    ordered
+        .await
+        .inspect_err(|error| println!("too slow: {error:#}"))
+        .ok()
 }
 
 #[tokio::test]

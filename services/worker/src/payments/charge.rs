@@ -1,4 +1,12 @@
-//! A charge: paid, declined, or paid only to be refunded because the customer changed their mind.
+//! A charge: paid, declined, or paid only to be refunded, because the customer changed their mind or
+//! because the event began meanwhile.
+//!
+//! The start of the event is judged twice. Before the bank receives a charge: of an event that has
+//! begun none is requested, and the order expires. And where the charge is settled: an order is paid
+//! only if its settlement commits before the start, so what was charged across the line is refunded.
+//! Between the two the order itself notes that the bank may have its charge (`requested_attempt`),
+//! before the request is sent. So after an answer that got lost the bank is asked with the same key
+//! again, whatever the clock says, and no money stays there unseen.
 
 use messages::bank::{ChargeRequest, Movement, Outcome};
 use messages::outbox::{Destination, Kind};
@@ -10,6 +18,10 @@ use uuid::Uuid;
 use super::order::{Order, State};
 use super::{Failure, Payments, Settled, metrics};
 use crate::ledger::{self, Posting};
+
+/// Most cards that an order is tried with. With the one deadline that it has, this bounds for how
+/// long seats are kept without paying, and what the bank is asked for meanwhile.
+pub const MOST_CARDS: i32 = 5;
 
 impl Payments {
     /// Charges the order's card and settles what came of it.
@@ -71,6 +83,36 @@ impl Payments {
         Ok(conclude(asked, settled))
     }
 
+    /// Ends an order whose event began before the bank was asked for its charge.
+    pub(super) async fn too_late(&self, row: Row, asked: &Order) -> Result<Settled, Failure> {
+        // Read committed: the order and the outbox row are locked before they are read.
+        let settled = transaction::run(
+            &self.pool,
+            "end unpaid order",
+            Isolation::ReadCommitted,
+            |mut tx| async move {
+                let order = Order::lock(&mut tx, asked.id).await?;
+                if delivery::lock(&mut tx, row.id).await?.is_err() {
+                    return tx.done(None);
+                }
+                if order.state != State::Pending || order.charge_requested {
+                    return Err(Failure::Inconsistent("the order changed while it was ended"));
+                }
+                let result = if order.cancel_requested {
+                    order.cancel(&mut tx).await?;
+                    "cancelled"
+                } else {
+                    order.expire(&mut tx).await?;
+                    "expired"
+                };
+                let delivered = delivery::deliver(&mut tx, &row).await?;
+                tx.done(Some((result, delivered)))
+            },
+        )
+        .await?;
+        Ok(conclude(asked, settled))
+    }
+
     async fn paid(
         &self,
         tx: &mut PgConnection,
@@ -78,13 +120,11 @@ impl Payments {
         charge: Uuid,
         traceparent: Option<&str>,
     ) -> Result<&'static str, Failure> {
-        let state = if order.cancel_requested {
-            "cancelling"
-        } else {
-            "paid"
-        };
+        let keeps = !order.cancel_requested && !order.event_begun;
+        let state = if keeps { "paid" } else { "cancelling" };
         sqlx::query!(
-            "UPDATE orders SET state = $2, charge_id = $3, updated_at = clock_timestamp()
+            "UPDATE orders SET state = $2, charge_id = $3, payment_due_at = NULL,
+                updated_at = clock_timestamp()
             WHERE id = $1",
             order.id,
             state,
@@ -103,9 +143,13 @@ impl Payments {
             currency: &order.currency,
         };
         ledger::record(&mut *tx, posting).await?;
-        if !order.cancel_requested {
+        if keeps {
             issue_tickets(&mut *tx, order.id).await?;
             let (to, kind) = (Destination::Tickets, Kind::RenderTickets);
+            outbox::append(tx, to, order.id, kind, traceparent).await?;
+        } else if !order.cancel_requested {
+            // A cancellation has written the row of its refund itself.
+            let (to, kind) = (Destination::Payments, Kind::Refund);
             outbox::append(tx, to, order.id, kind, traceparent).await?;
         }
         Ok(state)
@@ -120,9 +164,14 @@ impl Payments {
             order.cancel(tx).await?;
             return Ok("cancelled");
         }
+        if order.event_begun || order.attempt >= MOST_CARDS {
+            order.expire(tx).await?;
+            return Ok("expired");
+        }
+        // The first decline sets the deadline; another card does not move it.
         sqlx::query!(
-            "UPDATE orders SET state = 'declined',
-                payment_due_at = clock_timestamp() + make_interval(secs => $2),
+            "UPDATE orders SET state = 'declined', payment_due_at = coalesce(payment_due_at,
+                    clock_timestamp() + make_interval(secs => $2)),
                 updated_at = clock_timestamp()
             WHERE id = $1",
             order.id,

@@ -6,7 +6,7 @@ use prometheus::{IntCounterVec, register_int_counter_vec};
 
 /// Shows the counts before there is anything to count.
 pub(super) fn show() {
-    for result in ["paid", "declined", "cancelling", "cancelled"] {
+    for result in ["paid", "declined", "expired", "cancelling", "cancelled"] {
         SETTLED.with_label_values(&[result]);
     }
 }

@@ -24,7 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bank::{self, Bank};
 use crate::patience::{self, Patience};
-use order::Order;
+pub use charge::MOST_CARDS;
+use order::{Order, State};
 
 /// Why a message could not be settled this time.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,7 @@ pub enum Settled {
 pub struct Payments {
     pool: PgPool,
     bank: Arc<Bank>,
-    /// How long a customer has to give a new card.
+    /// How long after the first decline a customer may give other cards.
     card_within: Duration,
     stop: CancellationToken,
 }
@@ -129,10 +130,18 @@ impl Payments {
     }
 
     async fn take(&self, row: Row, traceparent: Option<&str>) -> Result<Settled, Failure> {
-        let order = Order::read(&self.pool, row.group).await?;
         match row.kind {
-            Kind::Charge => self.charge(row, &order, traceparent).await,
-            Kind::Refund => self.refund(row, &order).await,
+            Kind::Charge => {
+                let order = Order::request_charge(&self.pool, row.group).await?;
+                if order.state == State::Pending && !order.charge_requested {
+                    return self.too_late(row, &order).await;
+                }
+                self.charge(row, &order, traceparent).await
+            }
+            Kind::Refund => {
+                let order = Order::read(&self.pool, row.group).await?;
+                self.refund(row, &order).await
+            }
             Kind::RenderTickets => Err(Failure::Inconsistent("tickets on the payments queue")),
         }
     }

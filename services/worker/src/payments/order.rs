@@ -19,7 +19,7 @@ pub enum State {
     Cancelling,
     /// Cancelled; final.
     Cancelled,
-    /// Nobody gave a new card in time; final.
+    /// It was not paid in time; final.
     Expired,
 }
 
@@ -62,6 +62,10 @@ pub struct Order {
     pub attempt: i32,
     /// The charge at the bank, once there is one.
     pub charge_id: Option<Uuid>,
+    /// Whether the event has begun, by the database's clock, judged after any lock was had.
+    pub event_begun: bool,
+    /// Whether the bank may have received the present charge.
+    pub charge_requested: bool,
 }
 
 /// An order as the database writes it.
@@ -75,6 +79,8 @@ struct Stored {
     card: String,
     attempt: i32,
     charge_id: Option<Uuid>,
+    event_begun: bool,
+    charge_requested: bool,
 }
 
 impl Order {
@@ -85,9 +91,32 @@ impl Order {
     pub async fn read(database: impl PgExecutor<'_>, id: Uuid) -> Result<Self, Failure> {
         let found = sqlx::query_as!(
             Stored,
-            "SELECT id, event_id, state, cancel_requested, total_minor, currency, card, attempt,
-                charge_id
-            FROM orders WHERE id = $1",
+            r#"SELECT orders.id, event_id, state, cancel_requested, total_minor, orders.currency,
+                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!",
+                requested_attempt = attempt AS "charge_requested!"
+            FROM orders JOIN events ON events.id = event_id WHERE orders.id = $1"#,
+            id,
+        )
+        .fetch_optional(database)
+        .await?;
+        Self::from_stored(found)
+    }
+
+    /// The order as it stands, and noted as one whose charge the bank may receive from now on: unless
+    /// its event has begun. What was noted before stays noted.
+    ///
+    /// # Errors
+    /// There is none, or the database was away.
+    pub async fn request_charge(database: impl PgExecutor<'_>, id: Uuid) -> Result<Self, Failure> {
+        let found = sqlx::query_as!(
+            Stored,
+            r#"UPDATE orders SET requested_attempt = CASE
+                WHEN state = 'pending' AND starts_at > clock_timestamp() THEN attempt
+                ELSE requested_attempt END
+            FROM events WHERE orders.id = $1 AND events.id = event_id
+            RETURNING orders.id, event_id, state, cancel_requested, total_minor, orders.currency,
+                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!",
+                requested_attempt = attempt AS "charge_requested!""#,
             id,
         )
         .fetch_optional(database)
@@ -103,9 +132,15 @@ impl Order {
     pub async fn lock(tx: &mut PgConnection, id: Uuid) -> Result<Self, Failure> {
         let found = sqlx::query_as!(
             Stored,
-            "SELECT id, event_id, state, cancel_requested, total_minor, currency, card, attempt,
-                charge_id
-            FROM orders WHERE id = $1 FOR UPDATE",
+            r#"WITH locked AS MATERIALIZED (
+                SELECT id, event_id, state, cancel_requested, total_minor, currency, card, attempt,
+                    charge_id, requested_attempt
+                FROM orders WHERE id = $1 FOR UPDATE
+            )
+            SELECT locked.id, event_id, state, cancel_requested, total_minor, locked.currency,
+                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!",
+                requested_attempt = attempt AS "charge_requested!"
+            FROM locked JOIN events ON events.id = event_id"#,
             id,
         )
         .fetch_optional(tx)
@@ -125,6 +160,8 @@ impl Order {
             card: order.card,
             attempt: order.attempt,
             charge_id: order.charge_id,
+            event_begun: order.event_begun,
+            charge_requested: order.charge_requested,
         })
     }
 
@@ -155,6 +192,21 @@ impl Order {
         .await?;
         sqlx::query!(
             "UPDATE tickets SET state = 'cancelled' WHERE order_id = $1 AND state = 'valid'",
+            self.id,
+        )
+        .execute(&mut *tx)
+        .await?;
+        free_seats(tx, &[self.id]).await
+    }
+
+    /// Ends an order that was not paid in time and frees its seats, in the transaction that makes it
+    /// final.
+    ///
+    /// # Errors
+    /// The database was away.
+    pub async fn expire(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        sqlx::query!(
+            "UPDATE orders SET state = 'expired', updated_at = clock_timestamp() WHERE id = $1",
             self.id,
         )
         .execute(&mut *tx)

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use messages::outbox::{Destination, Kind};
+use chrono::{DateTime, Utc};
+use messages::outbox::{Destination, Kind, Pointer};
 use queue::Outcome;
 use sqlx::PgPool;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 use worker::bank::Bank;
-use worker::payments::{Failure, Payments, Settled};
+use worker::payments::{Failure, MOST_CARDS, Payments, Settled};
 
 use crate::world::{ANSWER_LOST_ONCE, DECLINED, FAILS_ONCE, FINE, PRICE, World};
 
@@ -95,6 +97,138 @@ async fn a_declined_order_waits_for_a_card_and_the_next_attempt_has_a_key_of_its
     );
     assert_eq!(payments.settle(&again).await.unwrap(), Settled::Done);
     assert_eq!(world.state(order.id).await, "paid");
+    world.assert_agreement().await;
+}
+
+/// What `booking` does when another card is given for a declined order.
+async fn give_card(world: &World, order: Uuid, card: &str) -> Pointer {
+    sqlx::query(
+        "UPDATE orders SET state = 'pending', attempt = attempt + 1, card = $2 WHERE id = $1",
+    )
+    .bind(order)
+    .bind(card)
+    .execute(&world.pool)
+    .await
+    .unwrap();
+    world.append(order, Kind::Charge).await
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn an_order_has_one_deadline_and_a_limited_number_of_cards(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(DECLINED).await;
+    let payments = world.payments();
+    let mut charge = order.charge;
+    let mut deadlines = Vec::new();
+    for _ in 1..MOST_CARDS {
+        assert_eq!(payments.settle(&charge).await.unwrap(), Settled::Done);
+        assert_eq!(world.state(order.id).await, "declined");
+        let due = "SELECT payment_due_at FROM orders WHERE id = $1";
+        deadlines.push(world.one::<DateTime<Utc>>(due, order.id).await);
+        charge = give_card(&world, order.id, DECLINED).await;
+    }
+    assert!(deadlines.iter().all(|due| *due == deadlines[0]));
+
+    assert_eq!(payments.settle(&charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "expired");
+    assert_eq!(world.seats_of(order.id).await, 0);
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn the_last_card_may_still_pay(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(DECLINED).await;
+    let payments = world.payments();
+    let mut charge = order.charge;
+    for attempt in 2..=MOST_CARDS {
+        assert_eq!(payments.settle(&charge).await.unwrap(), Settled::Done);
+        let card = if attempt < MOST_CARDS { DECLINED } else { FINE };
+        charge = give_card(&world, order.id, card).await;
+    }
+    assert_eq!(payments.settle(&charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "paid");
+    let due = "SELECT payment_due_at IS NULL FROM orders WHERE id = $1";
+    assert!(world.one::<bool>(due, order.id).await);
+    world.assert_agreement().await;
+}
+
+/// The event begins now.
+async fn begin(world: &World) {
+    sqlx::query("UPDATE events SET starts_at = clock_timestamp()")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn no_charge_is_requested_once_the_event_has_begun(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let before = world.paid_order().await;
+    let (order, cancelled) = (world.order(FINE).await, world.order(FINE).await);
+    let refund = world.request_cancel(cancelled.id).await;
+    begin(&world).await;
+    let payments = world.payments();
+    for charge in [&order.charge, &cancelled.charge] {
+        assert_eq!(payments.settle(charge).await.unwrap(), Settled::Done);
+        assert_eq!(payments.settle(charge).await.unwrap(), Settled::Stale);
+    }
+    assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(before).await, "paid", "settled before the line");
+    assert_eq!(world.state(order.id).await, "expired");
+    assert_eq!(world.state(cancelled.id).await, "cancelled");
+    for order in [order.id, cancelled.id] {
+        assert_eq!(world.seats_of(order).await, 0);
+    }
+    assert_eq!(world.books().await.charged_minor, PRICE);
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn what_was_charged_across_the_start_of_the_event_is_refunded(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(ANSWER_LOST_ONCE).await;
+    let payments = world.payments();
+    // The bank takes the money before the event begins, and its answer is lost.
+    assert!(payments.settle(&order.charge).await.is_err());
+    assert_eq!(world.books().await.charged_minor, PRICE);
+    begin(&world).await;
+
+    assert_eq!(payments.settle(&order.charge).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "cancelling");
+    let tickets = "SELECT count(*) FROM tickets WHERE order_id = $1";
+    assert_eq!(world.one::<i64>(tickets, order.id).await, 0);
+    world.assert_agreement().await;
+
+    let refund = world.last(Destination::Payments, order.id).await.unwrap();
+    assert_eq!((refund.kind, refund.sequence), (Kind::Refund, 2));
+    assert_eq!(payments.settle(&refund).await.unwrap(), Settled::Done);
+    assert_eq!(world.state(order.id).await, "cancelled");
+    assert_eq!(world.seats_of(order.id).await, 0);
+    let books = world.books().await;
+    assert_eq!((books.charged_minor, books.refunded_minor), (PRICE, PRICE));
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn a_card_that_is_declined_across_the_start_of_the_event_ends_the_order(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(DECLINED).await;
+    // Another worker has sent the request.
+    sqlx::query("UPDATE orders SET requested_attempt = attempt")
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    begin(&world).await;
+    let settled = world.payments().settle(&order.charge).await.unwrap();
+    assert_eq!(settled, Settled::Done);
+    assert_eq!(world.state(order.id).await, "expired");
+    assert_eq!(world.seats_of(order.id).await, 0);
     world.assert_agreement().await;
 }
 

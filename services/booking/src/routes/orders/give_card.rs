@@ -2,7 +2,9 @@
 //!
 //! Transaction `give_new_card`, read committed: the order is locked before its state is judged.
 //! The attempt, which is part of the key at the bank, advances here and nowhere else: only after a
-//! definite decline.
+//! definite decline. The deadline, which the first decline has set, does not move here: an order
+//! keeps its seats without paying until then, however many cards are given. How many are tried is the
+//! worker's to judge, who ends an order with the last one.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -34,7 +36,9 @@ pub struct GiveCard {
 
 /// Give another card after a decline.
 ///
-/// The payment is tried again with this card, until `payment_due_at` of the order.
+/// The payment is tried again with this card. The first decline sets `payment_due_at`, and another card
+/// does not move it. An order is tried with five cards at most: where the fifth is declined, or
+/// `payment_due_at` passes, it expires and its seats are free.
 #[utoipa::path(
     post,
     path = "/api/booking/orders/{id}/card",
@@ -80,9 +84,10 @@ pub async fn give_card(
             }
             let order = orders::lock(&mut tx, account.id, id).await?;
             if order.state != OrderState::Declined {
-                return Err(not_declined(
-                    "a new card is asked for only after the bank declined one",
-                ));
+                return Err(not_declined(match order.state {
+                    OrderState::Expired => "the order was not paid in time, or with too many cards",
+                    _ => "a new card is asked for only after the bank declined one",
+                }));
             }
             if order.event_begun {
                 return Err(events::began());
@@ -92,7 +97,7 @@ pub async fn give_card(
             }
             sqlx::query!(
                 "UPDATE orders SET card = $2, attempt = attempt + 1, state = 'pending',
-                payment_due_at = NULL, updated_at = clock_timestamp()
+                updated_at = clock_timestamp()
             WHERE id = $1",
                 id,
                 request.card
@@ -141,12 +146,13 @@ mod tests {
         assert_eq!(early.problem().0, "order-not-declined");
 
         house.decline(order.id).await;
+        let read = format!("/api/booking/orders/{}", order.id);
+        let declined: Order = house.get(&ann, &read).await.expect(200);
         let first = house.post(&ann, &path, "again", &body).await;
         let again: Order = first.expect(202);
-        assert_eq!(
-            (again.state, again.attempt, again.payment_due_at),
-            (State::Pending, 2, None)
-        );
+        assert_eq!((again.state, again.attempt), (State::Pending, 2));
+        assert_eq!(again.payment_due_at, declined.payment_due_at);
+        assert!(declined.payment_due_at.is_some(), "the deadline stays");
         assert_eq!(house.outbox_kinds(order.id).await, ["charge", "charge"]);
 
         let repeated = house.post(&ann, &path, "again", &body).await;
