@@ -3,8 +3,8 @@
 use std::io::BufWriter;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
@@ -141,7 +141,7 @@ async fn run_and_report(settings: Run) -> anyhow::Result<ExitCode> {
     };
     let bar = Bar::new();
     let report = run(Door::at(&settings.door)?, &plan, &bar).await;
-    bar.0.finish_and_clear();
+    bar.bar.finish_and_clear();
     let report = report?;
     print!("{}", report.text());
     write_history(&report, settings.history)?;
@@ -158,41 +158,65 @@ fn write_history(report: &Report, file: Option<PathBuf>) -> anyhow::Result<()> {
         .with_context(|| format!("cannot write {name}"))
 }
 
-/// A bar on standard error where that is a terminal, else a line a stage.
-struct Bar(ProgressBar);
+/// How often a stage says how far it is where no bar shows it.
+const NOTED_EVERY: Duration = Duration::from_secs(5);
+
+/// A bar on standard error where that is a terminal, else a line a stage, and further ones while it
+/// lasts.
+struct Bar {
+    bar: ProgressBar,
+    /// When the last line was written.
+    noted_at: Mutex<Instant>,
+}
 
 impl Bar {
     fn new() -> Self {
         let bar = ProgressBar::new(0);
         bar.enable_steady_tick(Duration::from_millis(200));
-        Self(bar)
+        Self {
+            bar,
+            noted_at: Mutex::new(Instant::now()),
+        }
+    }
+
+    /// Whether a line is due; the next one is then due later.
+    fn is_due(&self) -> bool {
+        let mut noted_at = self.noted_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = noted_at.elapsed() >= NOTED_EVERY;
+        if is_due {
+            *noted_at = Instant::now();
+        }
+        is_due
     }
 }
 
 impl Progress for Bar {
     fn stage(&self, name: &str, steps: u64) {
-        if self.0.is_hidden() {
+        if self.bar.is_hidden() {
             eprintln!("{name}");
         }
         let template = if steps == 0 {
-            "{spinner} {prefix} {msg}"
+            "{spinner} {prefix} {elapsed} {msg}"
         } else {
             "{prefix} [{bar:30}] {pos}/{len} {elapsed} {msg}"
         };
-        self.0.reset();
-        self.0.set_length(steps);
-        self.0.set_message("");
-        self.0.set_prefix(name.to_owned());
+        self.bar.reset();
+        self.bar.set_length(steps);
+        self.bar.set_message("");
+        self.bar.set_prefix(name.to_owned());
         if let Ok(style) = ProgressStyle::with_template(template) {
-            self.0.set_style(style);
+            self.bar.set_style(style);
         }
     }
 
     fn step(&self) {
-        self.0.inc(1);
+        self.bar.inc(1);
     }
 
     fn note(&self, text: &str) {
-        self.0.set_message(text.to_owned());
+        if self.bar.is_hidden() && self.is_due() {
+            eprintln!("  {text}");
+        }
+        self.bar.set_message(text.to_owned());
     }
 }

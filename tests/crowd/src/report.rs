@@ -80,6 +80,10 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = self.summary.table();
+        text.push_str(
+            "\nRefusals such as sold-out, seats-taken and hold-expired are meant to be: more want \
+             seats than there are, and some come too late.\n",
+        );
         let orders: Vec<_> = self
             .orders
             .iter()
@@ -143,7 +147,37 @@ impl Report {
                 }
             }
         }
+        let _ = writeln!(text, "\n{}", self.verdict());
         text
+    }
+
+    /// The run in one line.
+    fn verdict(&self) -> String {
+        let numbers = |is: fn(&Verdict) -> bool| {
+            let those = self.verdicts.iter().filter(|(_, verdict)| is(verdict));
+            let numbers: Vec<_> = those.map(|(one, _)| one.number.to_string()).collect();
+            numbers.join(", ")
+        };
+        let broken = numbers(|verdict| matches!(verdict, Verdict::Broken(_)));
+        let unchecked = numbers(|verdict| matches!(verdict, Verdict::NotChecked(_)));
+        let unasked = numbers(|verdict| matches!(verdict, Verdict::NotAsked(_)));
+        let mut parts = Vec::new();
+        if !broken.is_empty() {
+            parts.push(format!("BROKEN: {broken}"));
+        }
+        if !unchecked.is_empty() {
+            parts.push(format!("NOT CHECKED: {unchecked}"));
+        }
+        if self.dropped > 0 {
+            parts.push("NOT PROVEN: the history is incomplete".to_owned());
+        }
+        if parts.is_empty() {
+            parts.push("every promise that was checked held".to_owned());
+        }
+        if !unasked.is_empty() {
+            parts.push(format!("not asked for: {unasked}"));
+        }
+        format!("Verdict: {}.", parts.join("; "))
     }
 }
 
@@ -183,6 +217,11 @@ mod tests {
         assert!(report.held() && report.exit_code() == 0, "{text}");
         assert_eq!(text.matches(" held\n").count(), 7, "{text}");
         assert!(
+            text.ends_with("\nVerdict: every promise that was checked held.\n"),
+            "{text}"
+        );
+        assert!(text.contains("sold-out, seats-taken and hold-expired are meant to be"));
+        assert!(
             text.contains("paid 2, cancelled 1; seats sold: 2"),
             "{text}"
         );
@@ -201,6 +240,11 @@ mod tests {
         let (shown, _) = shown.split_once("\n3. ").unwrap();
         assert!(shown.trim_start().starts_with("broken\n"), "{shown}");
         assert!(shown.contains("seat 1 has 2 owners"), "{shown}");
+        let last = text.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("Verdict: BROKEN: ") && last.contains('2'),
+            "{last}"
+        );
         for order in [paid, other] {
             assert!(shown.contains(&format!(r#""id":"{order}""#)), "{shown}");
         }
@@ -232,6 +276,8 @@ mod tests {
             3,
             "{text}"
         );
+        let last = text.lines().last().unwrap_or_default();
+        assert!(last.contains("; not asked for: "), "{last}");
 
         let mut sample = Sample::good();
         sample.ending.books = None;
@@ -261,10 +307,8 @@ mod tests {
         let mut report = report(Sample::good());
         report.dropped = 3;
         assert_eq!(report.exit_code(), 1);
-        assert!(
-            report
-                .text()
-                .contains("the history is incomplete: 3 did not fit")
-        );
+        let text = report.text();
+        assert!(text.contains("the history is incomplete: 3 did not fit"));
+        assert!(text.ends_with("Verdict: NOT PROVEN: the history is incomplete.\n"));
     }
 }

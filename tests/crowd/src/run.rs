@@ -280,10 +280,15 @@ pub async fn settle(
         if matches!(open, Ok(0)) || began.elapsed() >= SETTLE_BOUND {
             return began.elapsed();
         }
-        progress.note(&match open {
-            Ok(open) => format!("{open} open"),
+        let open = match open {
+            Ok(open) => format!("{open} orders and messages are not final"),
             Err(error) => format!("{error}"),
-        });
+        };
+        progress.note(&format!(
+            "{open} after {} s, of {} s at most",
+            began.elapsed().as_secs(),
+            SETTLE_BOUND.as_secs()
+        ));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }

@@ -45,10 +45,21 @@ async fn make_crowd_checks_every_promise_and_ends_with_0() -> anyhow::Result<()>
         ensure!(said.contains(&line), "no line `{line}` in\n{said}");
     }
     ensure!(!said.contains("seats sold: 0"), "nobody bought:\n{said}");
+    let verdict = said.trim_end().lines().last().unwrap_or_default();
+    ensure!(
+        verdict == "Verdict: every promise that was checked held.",
+        "the last line is `{verdict}` in\n{said}"
+    );
+    ensure!(said.contains("are meant to be"), "{said}");
     // Where there is no terminal for a bar, each stage has a line.
     for stage in STAGES {
         ensure!(complained.contains(stage), "no `{stage}` in\n{complained}");
     }
+    // The hall is sold out long before the holds that nobody ordered expire.
+    ensure!(
+        complained.contains(" have seats") || complained.contains(" s at most"),
+        "no progress in\n{complained}"
+    );
     Ok(())
 }
 
