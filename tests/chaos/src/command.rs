@@ -58,6 +58,9 @@ struct Run {
     /// File for what this run found, as JSON
     #[arg(long)]
     report: Option<PathBuf>,
+    /// File for the tables of this run, as Markdown
+    #[arg(long)]
+    tables: Option<PathBuf>,
 }
 
 /// Reads the command line and does what it says.
@@ -184,9 +187,13 @@ async fn make_faults(
 }
 
 fn report(settings: &Run, findings: &[Finding]) -> anyhow::Result<()> {
-    println!("\n{}", table::faults(findings));
-    println!("{}", table::rows(findings));
-    println!("{}", table::promises(findings));
+    println!("\n{}", table::promises(findings));
+    println!("{}", table::in_a_word(findings));
+    if let Some(file) = &settings.tables {
+        let tables = format!("{}\n{}", table::faults(findings), table::rows(findings));
+        std::fs::write(file, tables).with_context(|| file.display().to_string())?;
+        println!("Fault by fault, with times and bounds: {}", file.display());
+    }
     if let Some(file) = &settings.report {
         let report = json!({
             "seed": settings.seed,

@@ -120,7 +120,7 @@ pub fn promises(findings: &[Finding]) -> String {
         findings.len(),
     );
     let (held, asked) = count(SESSIONS);
-    line("", "no session is lost, and none comes back", held, asked);
+    line("9.", "no session is lost, and none comes back", held, asked);
     text
 }
 
@@ -336,5 +336,11 @@ mod tests {
         let acknowledged = "what was acknowledged is there afterwards      held in 2 of 2";
         assert!(promises.contains(acknowledged), "{promises}");
         assert!(promises.contains("NOT HELD in 1 of 2"), "{promises}");
+        let numbers: Vec<_> = promises
+            .lines()
+            .filter_map(|line| line.trim_start().split('.').next())
+            .collect();
+        let counted: Vec<_> = (1..=9).map(|number| number.to_string()).collect();
+        assert_eq!(numbers, counted, "{promises}");
     }
 }

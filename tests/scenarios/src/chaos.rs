@@ -36,6 +36,12 @@ async fn parts_that_hang_are_cut_off_or_are_slow_break_no_promise() -> anyhow::R
     ensure!(report["seed"] == 5 && report["held"] == is_good, "{report}");
     let among = format!("{} faults among", reported.len());
     ensure!(said.contains(&among), "{said}");
+    // What people read has no Markdown; the tables stand in their file.
+    ensure!(!said.contains("|---|"), "{said}");
+    let tables = std::fs::read_to_string(folder.join("tables.md"))?;
+    for fault in FAULTS {
+        ensure!(tables.contains(&format!("| {fault} |")), "{tables}");
+    }
 
     // The state has the findings of all runs.
     let state = folder.join("state.jsonl");
@@ -125,6 +131,7 @@ async fn chaos(folder: &Path, arguments: &[&str]) -> anyhow::Result<(Option<i32>
         let report = folder.join("report.json");
         chaos.args(["--seed", "5", "--faults", &FAULTS.join(" ")]);
         chaos.arg("--report").arg(report);
+        chaos.arg("--tables").arg(folder.join("tables.md"));
     }
     let output = tokio::time::timeout(BOUND, chaos.kill_on_drop(true).output())
         .await
