@@ -8,7 +8,8 @@
 
 use std::collections::HashSet;
 
-use axum::Router;
+use axum::routing::get;
+use axum::{Json, Router};
 use serde_json::Value;
 use utoipa::PartialSchema;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -16,7 +17,7 @@ use utoipa::openapi::server::ServerBuilder;
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, LicenseBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use utoipa_swagger_ui::SwaggerUi;
 
 /// What a document says of its service as a whole.
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +75,7 @@ where
 }
 
 /// Splits a service's documented routes into a plain router that also serves
-/// `/api/<name>/openapi.json` and, for people, `/api/<name>/docs/`.
+/// `/api/<name>/openapi.json`.
 pub fn documented<S>(document: Document<'_>, routes: OpenApiRouter<S>) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
@@ -110,7 +111,7 @@ where
         "the document of {} lacks something",
         document.name
     );
-    router.merge(pages(document, api))
+    router.merge(json(document.name, api))
 }
 
 /// What keeps generated clients and people from using the operations of a document.
@@ -152,21 +153,21 @@ pub fn lacking(document: &Value) -> Vec<String> {
     lacking
 }
 
-fn pages<S>(document: Document<'_>, api: OpenApi) -> Router<S>
+fn json<S>(name: &str, api: OpenApi) -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    let name = document.name;
-    let page =
-        SwaggerUi::new(format!("/api/{name}/docs")).url(format!("/api/{name}/openapi.json"), api);
-    match document.operations {
-        Operations::AtTheEdge => page.into(),
-        Operations::Inside(_) => {
-            let none: [String; 0] = [];
-            let config = Config::default().supported_submit_methods(none);
-            page.config(config).into()
-        }
-    }
+    let path = format!("/api/{name}/openapi.json");
+    Router::new().route(&path, get(move || async { Json(api) }))
+}
+
+/// Swagger UI at `/api/docs/`: one page for the documents of all services, so one service serves
+/// it. Which documents those are says the edge, in `deploy/nginx/site/swagger-initializer.js`.
+pub fn page<S>() -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    SwaggerUi::new("/api/docs").into()
 }
 
 #[cfg(test)]
@@ -196,6 +197,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_page_comes_with_the_files_that_it_needs() {
+        let router: Router = page();
+        for (file, kind) in [
+            ("", "html"),
+            ("swagger-ui.css", "css"),
+            ("swagger-ui-bundle.js", "javascript"),
+            ("swagger-ui-standalone-preset.js", "javascript"),
+        ] {
+            let request = Request::get(format!("/api/docs/{file}"))
+                .body(Body::empty())
+                .unwrap();
+            let answer = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.status(), 200, "{file}");
+            let is = answer.headers()["content-type"].to_str().unwrap();
+            assert!(is.contains(kind), "{file} is {is}");
+        }
+    }
+
+    #[tokio::test]
     async fn the_document_has_what_shared_answers_refer_to() {
         let document = answer(X, "/api/x/openapi.json").await;
         assert!(
@@ -222,22 +242,6 @@ mod tests {
         assert_eq!(
             of(Operations::Inside("http://x:8080")).await,
             "http://x:8080"
-        );
-    }
-
-    #[tokio::test]
-    async fn a_page_offers_no_operation_that_the_edge_does_not_pass_on() {
-        let of = async |operations: Operations<'static>| {
-            let document = Document { operations, ..X };
-            answer(document, "/api/x/docs/swagger-initializer.js").await
-        };
-        let none = "\"supportedSubmitMethods\": []";
-        let at_the_edge = of(Operations::AtTheEdge).await;
-        assert!(at_the_edge.contains("/api/x/openapi.json") && !at_the_edge.contains(none));
-        let inside = of(Operations::Inside("http://x:8080")).await;
-        assert!(
-            inside.contains("/api/x/openapi.json") && inside.contains(none),
-            "{inside}"
         );
     }
 

@@ -39,7 +39,9 @@ const DOCUMENT: Document<'_> = Document {
 
 /// The routes for the world, with their documentation.
 pub(crate) fn public(catalog: Arc<Catalog>) -> Router {
-    service::openapi::documented(DOCUMENT, routes()).with_state(catalog)
+    service::openapi::documented(DOCUMENT, routes())
+        .merge(service::openapi::page())
+        .with_state(catalog)
 }
 
 fn routes() -> OpenApiRouter<Arc<Catalog>> {
