@@ -81,6 +81,9 @@ start_engine() {
     if ! runs /var/run/docker.pid dockerd; then
         forget_the_dead
         say "starting dockerd detached; its log is .state/engine/dockerd.log"
+        # The engine's proxy of a published port inherits this limit. A connection takes six
+        # files there, also a half-open one, and the proxy ends for good when none is left.
+        ulimit -n 1048576 2>/dev/null || ulimit -n "$(ulimit -H -n)"
         setsid dockerd --log-level warn </dev/null >>"$log" 2>&1 &
         echo $! >"$pidfile"
     fi

@@ -10,7 +10,9 @@
 //! bounds to `make bounds`, and random faults to `chaos`.
 
 mod addresses;
+mod browser;
 mod chaos;
+mod connections;
 mod crowd;
 mod dashboards;
 mod dead_letters;
@@ -26,6 +28,7 @@ mod pairs;
 mod patroni;
 mod pauses;
 mod postgres_lost;
+mod prometheus;
 mod proxy;
 mod queue_lost;
 mod redis_lost;
