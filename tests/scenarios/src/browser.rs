@@ -167,7 +167,7 @@ impl Page {
         let status = self.find(&format!("{answer} .response-col_status")).await?;
         let status = status.text().await?;
         let digits = status.split_whitespace().next().unwrap_or_default();
-        let digits = digits.parse();
+        let digits = digits.parse::<u16>();
         let body = self.find(&format!("{answer} .response-col_description pre")).await?;
         let body = body.prop("textContent").await?.unwrap_or_default();
         Ok((

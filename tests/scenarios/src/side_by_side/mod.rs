@@ -9,6 +9,7 @@ mod bad_input;
 mod bodies;
 mod cards;
 mod documents;
+mod edge;
 mod expiry;
 mod keys;
 mod payments;
