@@ -81,10 +81,14 @@ start_engine() {
     if ! runs /var/run/docker.pid dockerd; then
         forget_the_dead
         say "starting dockerd detached; its log is .state/engine/dockerd.log"
-        # The engine's proxy of a published port inherits this limit. A connection takes six
-        # files there, also a half-open one, and the proxy ends for good when none is left.
+        # The engine's proxy of a published port takes six files a connection, also a
+        # half-open one, and ends for good when none is left. So it is left out where the
+        # kernel can lead loopback addresses to containers by itself; elsewhere it inherits
+        # as many files as may be had.
+        proxy=true
+        [ ! -w /proc/sys/net/ipv4/conf/all/route_localnet ] || proxy=false
         ulimit -n 1048576 2>/dev/null || ulimit -n "$(ulimit -H -n)"
-        setsid dockerd --log-level warn </dev/null >>"$log" 2>&1 &
+        setsid dockerd --log-level warn --userland-proxy="$proxy" </dev/null >>"$log" 2>&1 &
         echo $! >"$pidfile"
     fi
     wait_for_engine || { tail -n 20 "$log" >&2; fail "the engine did not answer within ${start_bound} s"; }

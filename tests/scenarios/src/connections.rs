@@ -154,8 +154,8 @@ async fn customers_buy_while_another_address_holds_thousands_of_connections_half
     hall.every_promise_held().await
 }
 
-/// Through the published port all customers of this machine have one address, that of the engine's
-/// proxy, and so has the attack. What has to hold is that its end is the end of it.
+/// Through the published port all customers of this machine have one address, that of the engine, and
+/// so has the attack. What has to hold is that its end is the end of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the test stack: make test"]
 async fn the_published_port_serves_soon_after_thousands_of_half_open_connections()
