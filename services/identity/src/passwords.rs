@@ -15,7 +15,7 @@ use prometheus::{Histogram, register_histogram};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
-use crate::fields::Password;
+use crate::fields::{NewPassword, Password};
 
 /// Memory of a hash in KiB, its passes and its lanes: OWASP's first choice for argon2id.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -71,10 +71,11 @@ impl Passwords {
     /// 503 where others were at it `until` then.
     pub(crate) async fn hash(
         &self,
-        password: &Password,
+        password: &NewPassword,
         until: Instant,
     ) -> Result<String, Problem> {
         let salt = random_salt().map_err(Problem::internal)?;
+        let password = password.reveal().to_owned();
         Ok(self
             .take_turn(password, salt, self.parameters.clone(), until)
             .await?
@@ -104,14 +105,21 @@ impl Passwords {
         let salt = known
             .salt
             .ok_or_else(|| Problem::internal("a stored hash has no salt"))?;
-        let computed = self.take_turn(password, salt, parameters, until).await?;
-        // The comparison of outputs takes the same time wherever they differ.
-        Ok(computed.hash == known.hash && hash.is_some())
+        // How many spellings there are depends on the password that was sent, and on nothing that
+        // is known of the account.
+        for spelling in password.spellings() {
+            let turn = self.take_turn(spelling, salt, parameters.clone(), until);
+            // The comparison of outputs takes the same time wherever they differ.
+            if turn.await?.hash == known.hash && hash.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn take_turn(
         &self,
-        password: &Password,
+        password: String,
         salt: Salt,
         parameters: Params,
         until: Instant,
@@ -122,12 +130,11 @@ impl Passwords {
                 Problem::unavailable("the password check, at which many stand in line,")
                     .retry_after(2)
             })?;
-        let password = password.clone();
         // The memory moves into the blocking task: a caller that hangs up does not free the turn.
         tokio::task::spawn_blocking(move || {
             let mut memory = memory;
             let _timer = SECONDS.start_timer();
-            compute(&parameters, &mut memory, password.reveal().as_bytes(), salt)
+            compute(&parameters, &mut memory, password.as_bytes(), salt)
         })
         .await
         .map_err(Problem::internal)?
@@ -166,6 +173,10 @@ mod tests {
         Password::try_from(text.to_owned()).unwrap()
     }
 
+    fn new_password(text: &str) -> NewPassword {
+        NewPassword::try_from(text.to_owned()).unwrap()
+    }
+
     /// Longer than any of these tests.
     fn later() -> Instant {
         Instant::now() + Duration::from_secs(60)
@@ -174,8 +185,8 @@ mod tests {
     #[tokio::test]
     async fn a_hash_knows_its_password_and_no_other() {
         let passwords = Passwords::new().unwrap();
-        let right = password("correct horse");
-        let hash = passwords.hash(&right, later()).await.unwrap();
+        let (new, right) = (new_password("correct horse"), password("correct horse"));
+        let hash = passwords.hash(&new, later()).await.unwrap();
         assert!(
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
@@ -187,7 +198,40 @@ mod tests {
         assert!(check(&right, Some(hash.as_str())).await);
         assert!(!check(&password("correct horsE"), Some(hash.as_str())).await);
         assert!(!check(&right, None).await);
-        assert_ne!(hash, passwords.hash(&right, later()).await.unwrap());
+        assert_ne!(hash, passwords.hash(&new, later()).await.unwrap());
+    }
+
+    /// The same password, composed and decomposed.
+    const COMPOSED: &str = "caf\u{e9} caf\u{e9}";
+    const DECOMPOSED: &str = "cafe\u{301} cafe\u{301}";
+
+    #[tokio::test]
+    async fn a_password_is_the_same_however_its_letters_are_composed() {
+        let passwords = Passwords::new().unwrap();
+        for new in [COMPOSED, DECOMPOSED] {
+            let hash = passwords.hash(&new_password(new), later()).await.unwrap();
+            for typed in [COMPOSED, DECOMPOSED] {
+                let checked = passwords.check(&password(typed), Some(&hash), later());
+                assert!(checked.await.unwrap(), "{new:?} {typed:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hash_of_what_a_keyboard_once_sent_stays_valid() {
+        let passwords = Passwords::new().unwrap();
+        for sent in [COMPOSED, DECOMPOSED, "caf\u{e9} cafe\u{301}"] {
+            // As before passwords were composed: of the bytes as they came.
+            let salt = random_salt().unwrap();
+            let until = later();
+            let parameters = passwords.parameters.clone();
+            let turn = passwords.take_turn(sent.to_owned(), salt, parameters, until);
+            let hash = turn.await.unwrap().to_string();
+            let checked = passwords.check(&password(sent), Some(&hash), until);
+            assert!(checked.await.unwrap(), "{sent:?}");
+            let wrong = passwords.check(&password("cafe cafe"), Some(&hash), until);
+            assert!(!wrong.await.unwrap(), "{sent:?}");
+        }
     }
 
     #[tokio::test]
@@ -199,13 +243,13 @@ mod tests {
         let until = started + patience;
         // Whoever has waited his time waits for no second turn either.
         for _ in 0..2 {
-            let refused = passwords.hash(&password("correct horse"), until).await;
+            let refused = passwords.hash(&new_password("correct horse"), until).await;
             assert_eq!(refused.unwrap_err().status(), 503);
         }
         let waited = started.elapsed();
         assert!((patience..TURNS).contains(&waited), "{waited:?}");
         drop(turn);
-        let hashed = passwords.hash(&password("correct horse"), later()).await;
+        let hashed = passwords.hash(&new_password("correct horse"), later()).await;
         assert!(hashed.is_ok());
     }
 }

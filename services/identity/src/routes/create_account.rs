@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::read_account::AccountView;
 use crate::Identity;
-use crate::fields::{Email, Name, Password};
+use crate::fields::{Name, NewEmail, NewPassword, Password};
 use crate::passwords::TURNS;
 
 /// A new account.
@@ -25,10 +25,11 @@ use crate::passwords::TURNS;
 #[serde(deny_unknown_fields)]
 pub(super) struct NewAccount {
     /// Address to sign in with; an account has one of its own.
-    email: Email,
-    /// Password to sign in with.
-    password: Password,
-    /// What the account's owner is called.
+    email: NewEmail,
+    /// Password to sign in with. Letters that Unicode composes in more than one way are the same.
+    password: NewPassword,
+    /// What the account's owner is called: kept in NFC, without white space at its ends. Control
+    /// characters, those that turn the direction of text, and text that shows nothing are refused.
     name: Name,
     /// What the account may do.
     #[serde(default = "customer")]
@@ -44,7 +45,7 @@ fn customer() -> Role {
 /// the database.
 #[derive(Serialize)]
 struct Sameness<'a> {
-    email: &'a Email,
+    email: &'a NewEmail,
     name: &'a Name,
     role: Role,
 }
@@ -52,7 +53,7 @@ struct Sameness<'a> {
 /// Whose keys those of a sign-up are, where there is no account yet: the address's, however it is
 /// capitalised. So nobody meets the key that a stranger chose. An id of version 8, which belongs to
 /// no account: those are of version 7.
-fn keys_of(email: &Email) -> Uuid {
+fn keys_of(email: &NewEmail) -> Uuid {
     let digest: [u8; 32] = Sha256::digest(email.as_str().to_ascii_lowercase()).into();
     let half = std::array::from_fn(|at| digest[at]);
     uuid::Builder::from_custom_bytes(half).into_uuid()
@@ -143,7 +144,7 @@ pub(super) async fn create(
     match begun {
         Ok(answer) => Ok(answer.into_response()),
         Err(first) => {
-            same_password(&identity, email, &password, turns_until).await?;
+            same_password(&identity, email, &password.into(), turns_until).await?;
             Ok(first.into_response())
         }
     }
@@ -290,6 +291,11 @@ mod tests {
             ("email", json!(1)),
             ("name", json!("")),
             ("name", json!("A\u{0}")),
+            ("name", json!("Ada\u{202e}")),
+            ("name", json!("\u{200b}")),
+            ("email", json!("a..b@c.d")),
+            ("email", json!("a@-x.org")),
+            ("email", json!("a@1.2")),
             ("password", json!("short")),
             ("password", json!("p".repeat(129))),
             ("role", json!("king")),
