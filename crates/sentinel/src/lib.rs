@@ -41,7 +41,7 @@ mod readers;
 mod view;
 
 pub use address::{Address, AddressError};
-pub use primary::{CONFIRMED_TIMEOUT, Primary};
+pub use primary::{ANSWER_TIMEOUT, CONFIRMED_TIMEOUT, Primary};
 pub use readers::Readers;
 
 /// Why a question has no answer.

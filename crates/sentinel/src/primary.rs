@@ -14,7 +14,7 @@ use crate::view::{Sentinels, View};
 use crate::{Address, Error, Watched, metrics};
 
 /// How long the primary may take to answer, a moment without a processor included.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(450);
+pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(450);
 
 /// How long a write waits for a replica to have it.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(500);

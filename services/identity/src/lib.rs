@@ -1,11 +1,14 @@
 //! Accounts, sign in and out, and the session check that Nginx asks for on protected requests.
 //!
 //! Accounts stand in Postgres, sessions in Redis. What this promises: a password is kept as an
-//! argon2id hash only, and one is computed at a time, so a crowd at the door cannot eat the
-//! machine; an address that nobody signed up with takes as long as a wrong password; where the
-//! session check cannot be made nobody is let in. What it leaves to others: rates of requests are
-//! limited by Nginx, and what a role may do is each service's own affair.
+//! argon2id hash only, and one is computed at a time, so a crowd cannot eat the machine; failed
+//! sign-ins are limited for each account and each client far below that, and lock nobody out; an
+//! address that no account has takes as long as a wrong password; where the session check cannot be
+//! made nobody is let in. What it leaves to others: rates of requests are limited by Nginx, and what
+//! a role may do is each service's own affair.
 
+mod client_address;
+mod failures;
 mod fields;
 mod passwords;
 mod pruning;
@@ -20,6 +23,7 @@ use service::health::Readiness;
 use service::{Doors, Listeners, Process, Secret};
 use sqlx::PgPool;
 
+use failures::Failures;
 use passwords::Passwords;
 use sessions::Sessions;
 
@@ -67,6 +71,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 #[derive(Clone)]
 struct Identity {
     accounts: PgPool,
+    failures: Failures,
     passwords: Passwords,
     sessions: Sessions,
 }
@@ -105,6 +110,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     sessions::start_metrics();
     let identity = Identity {
         accounts,
+        failures: Failures::at(sessions.primary().clone()),
         passwords,
         sessions,
     };
@@ -130,10 +136,13 @@ mod tests {
     fn whatever_a_request_waits_for_is_given_up_before_the_request() {
         let query = TIMEOUTS.acquire + TIMEOUTS.statement;
         assert!(query < READ_TIMEOUT, "who am I: {query:?}");
-        let sign_in = query + TURNS + HASHES + sentinel::CONFIRMED_TIMEOUT;
+        // The first of its line, it is judged once more.
+        let judged = TURNS + sentinel::ANSWER_TIMEOUT;
+        let sign_in = judged + query + HASHES + sentinel::CONFIRMED_TIMEOUT;
         assert!(sign_in < REQUEST_TIMEOUT, "signing in: {sign_in:?}");
         // A key and an address may each be waited for, and a repetition is asked for its password.
-        let sign_up = TURNS + HASHES + TIMEOUTS.acquire + 2 * TIMEOUTS.lock + query;
+        let asked = TIMEOUTS.acquire + 2 * TIMEOUTS.lock + query;
+        let sign_up = TURNS + HASHES + asked + sentinel::ANSWER_TIMEOUT;
         assert!(sign_up < REQUEST_TIMEOUT, "signing up: {sign_up:?}");
         assert!(TIMEOUTS.lock < TIMEOUTS.statement);
     }

@@ -117,6 +117,11 @@ impl Sessions {
         Self { primary, readers }
     }
 
+    /// The primary of the Redis where they are kept.
+    pub(crate) fn primary(&self) -> &Primary {
+        &self.primary
+    }
+
     /// Whether sessions can be checked, be it without a primary.
     pub(crate) async fn answer(&self) -> Result<(), Problem> {
         if self.primary.is_there() {
@@ -173,6 +178,6 @@ impl Sessions {
 }
 
 /// 503: nobody knows for now.
-fn away() -> Problem {
+pub(crate) fn away() -> Problem {
     Problem::unavailable("the session store")
 }

@@ -24,6 +24,10 @@ impl Guest {
         Ok(Self { visitor, email })
     }
 
+    pub fn email(&self) -> &str {
+        &self.email
+    }
+
     /// A client with a session of its own. An account has ten at most: the eleventh ends the first.
     pub async fn sign_in(&self, budget: Budget) -> Result<Client, Failure> {
         let visitor = self.visitor.clone().with_budget(budget);

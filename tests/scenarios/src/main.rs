@@ -34,6 +34,7 @@ mod queue_lost;
 mod redis_lost;
 mod sentinels;
 mod side_by_side;
+mod signing_in;
 mod slow_cards;
 mod stack;
 mod stops;

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 use super::read_account::AccountView;
 use crate::Identity;
+use crate::client_address::ClientAddress;
+use crate::failures::Attempt;
 use crate::fields::{Name, NewEmail, NewPassword, Password};
 use crate::passwords::TURNS;
 
@@ -82,6 +84,7 @@ fn keys_of(email: &NewEmail) -> Uuid {
 pub(super) async fn create(
     State(identity): State<Identity>,
     key: Key,
+    address: ClientAddress,
     Json(request): Json<NewAccount>,
 ) -> Result<Response, Problem> {
     let NewAccount {
@@ -142,7 +145,11 @@ pub(super) async fn create(
     )
     .await?;
     match begun {
-        Ok(answer) => Ok(answer.into_response()),
+        Ok(answer) => {
+            let attempt = Attempt::new(email, address);
+            identity.failures.know(&attempt).await;
+            Ok(answer.into_response())
+        }
         Err(first) => {
             same_password(&identity, email, &password.into(), turns_until).await?;
             Ok(first.into_response())

@@ -16,6 +16,8 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Identity;
+use crate::client_address::ClientAddress;
+use crate::failures::Attempt;
 use crate::fields::{Email, Password};
 use crate::passwords::TURNS;
 
@@ -56,7 +58,8 @@ pub(super) struct Session {
 /// Sign in.
 ///
 /// The `token` of the answer is what requests that need a session send as `Authorization: Bearer`.
-/// An account has ten sessions at most: the eleventh ends the oldest.
+/// An account has ten sessions at most: the eleventh ends the oldest. Failed sign-ins to an account or
+/// from an address that are many make further ones wait.
 #[utoipa::path(
     post,
     path = "/api/identity/sessions",
@@ -74,23 +77,39 @@ pub(super) struct Session {
         Answers<{ DOOR | DATABASE | BODY }>,
         (status = 201, body = Session, description = "The session"),
         (status = 401, body = problem::Body, content_type = "application/problem+json", description = "wrong-credentials"),
+        (status = 429, body = problem::Body, content_type = "application/problem+json", description = "too-many-failures, too-many-requests (both with Retry-After)"),
     )
 )]
 pub(super) async fn sign_in(
     State(identity): State<Identity>,
+    address: ClientAddress,
     Json(credentials): Json<Credentials>,
 ) -> Result<(StatusCode, Json<Session>), Problem> {
-    let session = begin(&identity, &credentials).await;
+    let session = begin(&identity, &credentials, address).await;
     let result = match &session {
         Ok(_) => "succeeded",
-        Err(problem) if problem.status() == StatusCode::UNAUTHORIZED => "wrong_credentials",
-        Err(_) => "failed",
+        Err(problem) => match problem.status() {
+            StatusCode::UNAUTHORIZED => "wrong_credentials",
+            StatusCode::TOO_MANY_REQUESTS => "limited",
+            _ => "failed",
+        },
     };
     SIGN_INS.with_label_values(&[result]).inc();
     Ok((StatusCode::CREATED, Json(session?)))
 }
 
-async fn begin(identity: &Identity, credentials: &Credentials) -> Result<Session, Problem> {
+async fn begin(
+    identity: &Identity,
+    credentials: &Credentials,
+    address: ClientAddress,
+) -> Result<Session, Problem> {
+    let until = Instant::now() + TURNS;
+    let attempt = Attempt::new(credentials.email.as_str(), address);
+    // Most of a flood ends here.
+    let line = identity.failures.judge(&attempt).await?;
+    let line = identity.passwords.line(line, until).await?;
+    // Of those that were before this one in its line, the last may have failed once too often.
+    identity.failures.judge(&attempt).await?;
     let found = sqlx::query!(
         "SELECT id, role, password_hash FROM accounts WHERE lower(email) = lower($1)",
         credentials.email.as_str()
@@ -101,9 +120,10 @@ async fn begin(identity: &Identity, credentials: &Credentials) -> Result<Session
     // Without an account a hash is computed all the same: time does not tell who has one.
     let right = identity
         .passwords
-        .check(&credentials.password, hash, Instant::now() + TURNS)
+        .check(&credentials.password, hash, until)
         .await?;
     let Some(found) = found.filter(|_| right) else {
+        identity.failures.count(&attempt).await?;
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "wrong-credentials",
@@ -111,12 +131,17 @@ async fn begin(identity: &Identity, credentials: &Credentials) -> Result<Session
             "no account has this address and password",
         ));
     };
+    drop(line);
     let role = found
         .role
         .parse()
         .map_err(|()| Problem::internal("an account has an unknown role"))?;
     let account = Account { id: found.id, role };
-    let (token, expires_at) = identity.sessions.begin(account).await?;
+    let (begun, ()) = tokio::join!(
+        identity.sessions.begin(account),
+        identity.failures.know(&attempt)
+    );
+    let (token, expires_at) = begun?;
     Ok(Session {
         token: token.reveal().to_owned(),
         account_id: account.id,
@@ -127,18 +152,20 @@ async fn begin(identity: &Identity, credentials: &Credentials) -> Result<Session
 
 /// Shows every counter from the start, at nothing.
 pub(crate) fn start_metrics() {
-    for result in ["succeeded", "wrong_credentials", "failed"] {
+    for result in ["succeeded", "wrong_credentials", "limited", "failed"] {
         let _ = SIGN_INS.with_label_values(&[result]);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Instant;
 
     use sqlx::PgPool;
+    use tokio::task::JoinSet;
 
-    use crate::routes::testing::{PASSWORD, TestIdentity, ada, sessions};
+    use crate::routes::testing::{PASSWORD, Said, TestIdentity, ada, sessions, some_address};
 
     #[sqlx::test]
     #[ignore = "needs the stores: make test"]
@@ -169,7 +196,10 @@ mod tests {
         let known = body["email"].as_str().unwrap();
         let took = async |email: &str| {
             let started = Instant::now();
-            identity.sign_in(email, "a wrong password").await;
+            // Each from an address of its own, or it would be limited.
+            identity
+                .sign_in_from(&some_address(), email, "a wrong password")
+                .await;
             started.elapsed().as_secs_f64()
         };
         // The fastest of each, taken in turns: what else the machine does slows
@@ -197,5 +227,151 @@ mod tests {
             .await;
         assert_eq!(refused.status, 503);
         assert!(refused.headers.contains_key("retry-after"));
+    }
+
+    const WRONG: &str = "a wrong password";
+
+    /// Most attempts after which a limit has to be met. Allowances refill while a busy machine hashes.
+    const ENOUGH: usize = 400;
+
+    /// Refused because others failed, and told when to come again.
+    fn is_limited(said: &Said) -> bool {
+        if said.status != 429 {
+            return false;
+        }
+        assert_eq!(said.body["type"], "/problems/too-many-failures");
+        let seconds = said.headers["retry-after"].to_str().unwrap();
+        assert!((1..=60).contains(&seconds.parse::<u32>().unwrap()));
+        true
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn guesses_at_an_account_are_limited_and_do_not_limit_its_owner(pool: PgPool) {
+        let identity = TestIdentity::open(pool).await;
+        let body = ada();
+        identity.sign_up("k", &body).await;
+        let email = body["email"].as_str().unwrap();
+        let attacker = some_address();
+        let mut heard = 0;
+        while !is_limited(&identity.sign_in_from(&attacker, email, WRONG).await) {
+            heard += 1;
+            assert!(heard < ENOUGH);
+        }
+        assert!(heard >= 10, "a few failures are everybody's: {heard}");
+        // Right or wrong, it is not looked at.
+        let guessed = identity.sign_in_from(&attacker, email, PASSWORD).await;
+        assert!(is_limited(&guessed), "{}", guessed.body);
+        // The owner, where the account was made, and at an address that was never seen.
+        for address in [identity.home.as_str(), some_address().as_str()] {
+            let session = identity.sign_in_from(address, email, PASSWORD).await;
+            assert_eq!(session.status, 201, "{address}: {}", session.body);
+        }
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn guesses_at_many_accounts_limit_the_address_that_they_come_from(pool: PgPool) {
+        let identity = TestIdentity::open(pool).await;
+        let (neighbour, stranger, attacker) = (ada(), ada(), some_address());
+        let email = |body: &serde_json::Value| body["email"].as_str().unwrap().to_owned();
+        identity.sign_up_from(&attacker, "k", &neighbour).await;
+        identity.sign_up("k", &stranger).await;
+        let mut heard = 0;
+        loop {
+            let unknown = email(&ada());
+            if is_limited(&identity.sign_in_from(&attacker, &unknown, WRONG).await) {
+                break;
+            }
+            heard += 1;
+            assert!(heard < ENOUGH);
+        }
+        // An account that was made behind the same address is known there.
+        let known = identity
+            .sign_in_from(&attacker, &email(&neighbour), PASSWORD)
+            .await;
+        assert_eq!(known.status, 201, "{}", known.body);
+        // One that was not is limited there, and only there. Allowances refill, so some may be heard.
+        let stranger = email(&stranger);
+        let elsewhere = identity
+            .sign_in_from(&some_address(), &stranger, PASSWORD)
+            .await;
+        assert_eq!(elsewhere.status, 201, "{}", elsewhere.body);
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn guesses_at_an_account_from_many_addresses_are_limited_and_lock_nobody_out(
+        pool: PgPool,
+    ) {
+        let identity = TestIdentity::open(pool).await;
+        let body = ada();
+        identity.sign_up("k", &body).await;
+        let email = body["email"].as_str().unwrap();
+        let mut limited = false;
+        for _ in 0..ENOUGH {
+            let attacker = some_address();
+            let first = identity.sign_in_from(&attacker, email, WRONG).await;
+            assert_eq!(first.status, 401, "the first from an address is heard");
+            limited = is_limited(&identity.sign_in_from(&attacker, email, WRONG).await);
+            if limited {
+                break;
+            }
+        }
+        assert!(limited);
+        for address in [identity.home.as_str(), some_address().as_str()] {
+            let session = identity.sign_in_from(address, email, PASSWORD).await;
+            assert_eq!(session.status, 201, "{address}: {}", session.body);
+        }
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn as_many_guesses_at_once_are_limited_as_one_after_the_other(pool: PgPool) {
+        let identity = Arc::new(TestIdentity::open(pool).await);
+        let (attacker, began) = (some_address(), Instant::now());
+        let mut guesses = JoinSet::new();
+        for _ in 0..200 {
+            let (identity, attacker) = (identity.clone(), attacker.clone());
+            guesses.spawn(async move {
+                let unknown = ada()["email"].as_str().unwrap().to_owned();
+                identity.sign_in_from(&attacker, &unknown, WRONG).await
+            });
+        }
+        let answers = guesses.join_all().await;
+        let heard = answers.iter().filter(|said| said.status == 401).count();
+        // Forty, and what refills meanwhile.
+        let most = 40.0 + 2.0 * began.elapsed().as_secs_f64() + 1.0;
+        assert!(heard as f64 <= most, "{heard} of 200, and not {most}");
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn signing_in_rightly_is_never_limited(pool: PgPool) {
+        let identity = TestIdentity::open(pool).await;
+        let body = ada();
+        identity.sign_up("k", &body).await;
+        let email = body["email"].as_str().unwrap();
+        for round in 0..60 {
+            let address = some_address();
+            let from = if round % 2 == 0 { &identity.home } else { &address };
+            let session = identity.sign_in_from(from, email, PASSWORD).await;
+            assert_eq!(session.status, 201, "{}", session.body);
+        }
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn a_success_forgives_the_failures_before_it(pool: PgPool) {
+        let identity = TestIdentity::open(pool).await;
+        let body = ada();
+        identity.sign_up("k", &body).await;
+        let email = body["email"].as_str().unwrap();
+        for _ in 0..4 {
+            for _ in 0..5 {
+                assert_eq!(identity.sign_in(email, WRONG).await.status, 401);
+            }
+            assert_eq!(identity.sign_in(email, PASSWORD).await.status, 201);
+        }
     }
 }

@@ -15,6 +15,8 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::Identity;
+use crate::client_address;
+use crate::failures::Failures;
 use crate::passwords::Passwords;
 use crate::sessions::Sessions;
 
@@ -32,6 +34,8 @@ pub(super) struct TestIdentity {
     public: Router,
     internal: Router,
     pub(super) sessions: Sessions,
+    /// The address that requests come from, where none is named. No other test uses it.
+    pub(super) home: String,
 }
 
 impl TestIdentity {
@@ -45,6 +49,7 @@ impl TestIdentity {
         let passwords = Passwords::new().unwrap();
         let identity = Identity {
             accounts,
+            failures: Failures::at(sessions.primary().clone()),
             passwords,
             sessions: sessions.clone(),
         };
@@ -53,11 +58,17 @@ impl TestIdentity {
             public,
             internal,
             sessions,
+            home: some_address(),
         }
     }
 
     pub(super) async fn sign_up(&self, key: &str, body: &Value) -> Said {
+        self.sign_up_from(&self.home, key, body).await
+    }
+
+    pub(super) async fn sign_up_from(&self, address: &str, key: &str, body: &Value) -> Said {
         let request = Request::post("/api/identity/accounts")
+            .header(client_address::HEADER, address)
             .header(header::CONTENT_TYPE, "application/json")
             .header("idempotency-key", key)
             .body(Body::from(body.to_string()))
@@ -66,8 +77,13 @@ impl TestIdentity {
     }
 
     pub(super) async fn sign_in(&self, email: &str, password: &str) -> Said {
+        self.sign_in_from(&self.home, email, password).await
+    }
+
+    pub(super) async fn sign_in_from(&self, address: &str, email: &str, password: &str) -> Said {
         let body = json!({"email": email, "password": password});
         let request = Request::post("/api/identity/sessions")
+            .header(client_address::HEADER, address)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Body::from(body.to_string()))
             .unwrap();
@@ -113,6 +129,12 @@ pub(crate) fn sessions(sentinels: &str) -> Sessions {
         name: "boxoffice",
         password: password.reveal(),
     })
+}
+
+/// An address that no other test uses: the counts of failures are kept in one Redis.
+pub(super) fn some_address() -> String {
+    let [a, b, c]: [u16; 3] = rand::random();
+    format!("fd00:{a:x}:{b:x}:{c:x}::1")
 }
 
 /// A new account's body, with an address that no other test uses.
