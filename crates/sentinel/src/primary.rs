@@ -110,8 +110,9 @@ impl Primary {
         self.0.judge(&link, answer.ok())
     }
 
-    /// Writes, and answers after a replica has it too, so that it outlives the primary. Every
-    /// failure but [`Error::Away`] leaves open whether it was written.
+    /// Writes, and answers after a replica has it too, so that it outlives the primary. What the
+    /// commands returned stands first in the answer. Every failure but [`Error::Away`] leaves open
+    /// whether it was written.
     ///
     /// A confirmation that is late says nothing about the primary: the replicas are slow, or others
     /// wait for them on the same connection. So it does not send the primary away, and reads go on.
@@ -125,7 +126,7 @@ impl Primary {
     ///
     /// # Errors
     /// There is no primary, it does not answer, it refuses, or no replica confirmed it in time.
-    pub async fn confirm(&self, mut write: Pipeline) -> Result<(), Error> {
+    pub async fn confirm(&self, mut write: Pipeline) -> Result<Vec<Value>, Error> {
         let mut link = self.0.link().ok_or(Error::Away)?;
         write.cmd("PUBLISH").arg(MARK).arg("");
         write.cmd("WAIT").arg(1).arg(milliseconds(CONFIRM_TIMEOUT));
@@ -139,8 +140,9 @@ impl Primary {
             self.0.lost.notify_one();
             return Err(Error::Late);
         };
-        match self.0.judge(&link, Some(answer))?.last() {
-            Some(Value::Int(1..)) => Ok(()),
+        let answers = self.0.judge(&link, Some(answer))?;
+        match answers.last() {
+            Some(Value::Int(1..)) => Ok(answers),
             _ => Err(Error::Unconfirmed),
         }
     }

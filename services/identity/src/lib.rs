@@ -51,7 +51,14 @@ pub struct Settings {
     /// File with the password of the nodes and the sentinels.
     #[arg(long, env = "REDIS_PASSWORD_FILE")]
     pub redis_password_file: Secret,
+    /// Most sessions that go on at once. Redis evicts none, so its memory has to have room for all of
+    /// them: 800 bytes each.
+    #[arg(long, env = "MOST_SESSIONS", default_value_t = MOST_SESSIONS, value_parser = clap::value_parser!(u32).range(1..))]
+    pub most_sessions: u32,
 }
+
+/// How many fit into the 64 MB of `deploy/redis/redis.conf`.
+const MOST_SESSIONS: u32 = 50_000;
 
 impl service::Settings for Settings {
     fn listeners(&self) -> &Listeners {
@@ -88,15 +95,20 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let passwords = Passwords::new()?;
     let accounts = database::open(&settings.database, TIMEOUTS, &process).await?;
     database::migrate(&accounts, &sqlx::migrate!()).await?;
-    let sessions = Sessions::open(&Watched {
+    let watched = Watched {
         sentinels: &settings.redis_sentinels,
         name: &settings.redis_name,
         password: settings.redis_password_file.reveal(),
-    });
+    };
+    let sessions = Sessions::open(&watched, settings.most_sessions);
     service::wait::until_ready(&process, "redis", || sessions.answer()).await?;
     process.spawn(
         "prune keys",
         pruning::forever(accounts.clone(), process.clone()),
+    );
+    process.spawn(
+        "count sessions",
+        sessions::census::forever(sessions.clone(), process.clone()),
     );
 
     let readiness = database::readiness(Readiness::new(), &accounts).needs("redis", {
@@ -161,7 +173,9 @@ mod tests {
 
     #[test]
     fn nginx_waits_longer_than_a_session_takes_to_be_checked_or_ended() {
-        assert!(sessions::QUESTION_TIMEOUT < nginx("session-check.conf"));
+        // Of one that is over it is asked how it ended as well.
+        let check = sessions::QUESTION_TIMEOUT + sentinel::ANSWER_TIMEOUT;
+        assert!(check < nginx("session-check.conf"));
         assert!(sentinel::CONFIRMED_TIMEOUT < nginx("write.conf"));
     }
 }

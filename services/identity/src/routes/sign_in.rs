@@ -20,6 +20,7 @@ use crate::client_address::ClientAddress;
 use crate::failures::Attempt;
 use crate::fields::{Email, Password};
 use crate::passwords::TURNS;
+use crate::sessions::Age;
 
 static SIGN_INS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
@@ -31,6 +32,15 @@ static SIGN_INS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     .expect("metric names are unique");
     metric
 });
+
+/// The results that there are.
+const RESULTS: [&str; 5] = [
+    "succeeded",
+    "wrong_credentials",
+    "limited",
+    "no_room",
+    "failed",
+];
 
 /// Who signs in.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -51,14 +61,15 @@ pub(super) struct Session {
     account_id: Uuid,
     /// What the account may do.
     role: Role,
-    /// When the session ends by itself.
+    /// When the session ends at the latest. It ends before if it is not used for an hour.
     expires_at: DateTime<Utc>,
 }
 
 /// Sign in.
 ///
 /// The `token` of the answer is what requests that need a session send as `Authorization: Bearer`.
-/// An account has ten sessions at most: the eleventh ends the oldest. Failed sign-ins to an account or
+/// An account has ten sessions at most: the eleventh ends the oldest. A session ends a day after it
+/// began, and when it was not used for an hour. Failed sign-ins to an account or
 /// from an address that are many make further ones wait.
 #[utoipa::path(
     post,
@@ -78,6 +89,7 @@ pub(super) struct Session {
         (status = 201, body = Session, description = "The session"),
         (status = 401, body = problem::Body, content_type = "application/problem+json", description = "wrong-credentials"),
         (status = 429, body = problem::Body, content_type = "application/problem+json", description = "too-many-failures, too-many-requests (both with Retry-After)"),
+        (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable, sessions-full (both with Retry-After)"),
     )
 )]
 pub(super) async fn sign_in(
@@ -88,9 +100,10 @@ pub(super) async fn sign_in(
     let session = begin(&identity, &credentials, address).await;
     let result = match &session {
         Ok(_) => "succeeded",
-        Err(problem) => match problem.status() {
-            StatusCode::UNAUTHORIZED => "wrong_credentials",
-            StatusCode::TOO_MANY_REQUESTS => "limited",
+        Err(problem) => match problem.slug() {
+            "wrong-credentials" => "wrong_credentials",
+            "too-many-failures" => "limited",
+            "sessions-full" => "no_room",
             _ => "failed",
         },
     };
@@ -111,7 +124,9 @@ async fn begin(
     // Of those that were before this one in its line, the last may have failed once too often.
     identity.failures.judge(&attempt).await?;
     let found = sqlx::query!(
-        "SELECT id, role, password_hash FROM accounts WHERE lower(email) = lower($1)",
+        r#"SELECT id, role, password_hash,
+                  created_at > clock_timestamp() - interval '1 day' AS "is_new!"
+           FROM accounts WHERE lower(email) = lower($1)"#,
         credentials.email.as_str()
     )
     .fetch_optional(&identity.accounts)
@@ -137,8 +152,13 @@ async fn begin(
         .parse()
         .map_err(|()| Problem::internal("an account has an unknown role"))?;
     let account = Account { id: found.id, role };
+    let age = if found.is_new {
+        Age::New
+    } else {
+        Age::Settled
+    };
     let (begun, ()) = tokio::join!(
-        identity.sessions.begin(account),
+        identity.sessions.begin(account, age),
         identity.failures.know(&attempt)
     );
     let (token, expires_at) = begun?;
@@ -152,7 +172,7 @@ async fn begin(
 
 /// Shows every counter from the start, at nothing.
 pub(crate) fn start_metrics() {
-    for result in ["succeeded", "wrong_credentials", "limited", "failed"] {
+    for result in RESULTS {
         let _ = SIGN_INS.with_label_values(&[result]);
     }
 }

@@ -119,16 +119,22 @@ impl TestIdentity {
 
 /// Sessions in the Redis nodes that these sentinels watch.
 pub(crate) fn sessions(sentinels: &str) -> Sessions {
+    sessions_up_to(crate::MOST_SESSIONS, sentinels)
+}
+
+/// The same, with room for so many. All tests share the nodes, and their sessions.
+pub(crate) fn sessions_up_to(most: u32, sentinels: &str) -> Sessions {
     let password: Secret = std::env::var("REDIS_PASSWORD_FILE")
         .unwrap()
         .parse()
         .unwrap();
     let sentinels = sentinels.split(',').map(|address| address.parse().unwrap());
-    Sessions::open(&Watched {
+    let watched = Watched {
         sentinels: &sentinels.collect::<Vec<_>>(),
         name: "boxoffice",
         password: password.reveal(),
-    })
+    };
+    Sessions::open(&watched, most)
 }
 
 /// An address that no other test uses: the counts of failures are kept in one Redis.
