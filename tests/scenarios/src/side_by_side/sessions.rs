@@ -2,22 +2,27 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use chaos::sessions::Sessions;
 use client::booking::Wanted;
-use client::{Client, OrderState};
+use client::{Client, Failure, OrderState};
 use crowd::password;
 use crowd::visit::cards;
 use uuid::Uuid;
 
+use crate::deadline::RECOVERY;
+use crate::guest::Guest;
 use crate::redis_lost::redis_primary;
 use crate::stack::{Stack, answered, eventually, refused_with, unless_shed};
 
 /// Ends the session whose token is its argument in half a second, in the store that keeps it under
-/// its hash.
+/// its hash, as if its day were over: using it does not prolong it any more.
 const SHORTEN: &str = r#"
 key=session:$(printf %s "$0" | sha256sum | cut -d ' ' -f 1)
-REDISCLI_AUTH=$(cat /run/secrets/redis/redis_password) exec redis-cli pexpire "$key" 500
+REDISCLI_AUTH=$(cat /run/secrets/redis/redis_password)
+export REDISCLI_AUTH
+redis-cli hset "$key" ends 0 >/dev/null
+exec redis-cli pexpire "$key" 500
 "#;
 
 /// Takes the session whose token is its argument out of the store, behind the back of `identity`.
@@ -64,6 +69,34 @@ async fn a_session_whose_time_is_over_opens_nothing() -> anyhow::Result<()> {
     .await?;
     is_let_in_nowhere(ann, hall.event_id).await?;
     ensure!(hall.possessions().await? == before, "something has changed");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn the_eleventh_sign_in_ends_the_oldest_session_and_its_owner_is_told_so()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let guest = Guest::sign_up(&stack).await?;
+    let oldest = guest.sign_in(RECOVERY).await?;
+    let signed_out = guest.sign_in(RECOVERY).await?;
+    signed_out.sign_out().await?;
+    let mut newest = oldest.clone();
+    for _ in 0..10 {
+        newest = guest.sign_in(RECOVERY).await?;
+    }
+    newest.me().await?;
+    for (client, why) in [(oldest, "a newer sign-in"), (signed_out, "signing out")] {
+        let Err(Failure::Refused(answer)) = client.me().await else {
+            bail!("a session that was ended opens something: {why}");
+        };
+        let detail = answer.body["detail"].as_str().unwrap_or_default();
+        ensure!(
+            answer.problem() == Some("unauthorized") && detail.contains(why),
+            "{why}: {}",
+            answer.body
+        );
+    }
     Ok(())
 }
 
