@@ -33,7 +33,7 @@ pub(super) struct NewAccount {
     /// What the account's owner is called: kept in NFC, without white space at its ends. Control
     /// characters, those that turn the direction of text, and text that shows nothing are refused.
     name: Name,
-    /// What the account may do.
+    /// What the account may do. Both are open to everybody: nobody looks at organisers first.
     #[serde(default = "customer")]
     #[schema(default = "customer")]
     role: Role,
