@@ -36,7 +36,7 @@ impl ClientAddress {
 impl fmt::Display for ClientAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(address) => address.fmt(f),
+            Some(address) => fmt::Display::fmt(&address, f),
             None => f.write_str("unknown"),
         }
     }

@@ -87,7 +87,7 @@ async fn an_honest_sign_in_each_second_succeeds_during_a_flood_of_wrong_password
         }
         println!("{signed_in} honest sign-ins during the flood");
         ensure!(signed_in > 0, "none was tried");
-        Ok(())
+        anyhow::Ok(())
     };
     tokio::try_join!(Box::pin(flood), Box::pin(honest))?;
     let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
