@@ -12,8 +12,9 @@ NODES_PORT=6379
 SENTINELS_PORT=26379
 # How many sentinels decide, and so how many have to say who is the primary.
 QUORUM=2
-# How long a node waits for that before it is started again.
-PATIENCE_SECONDS=60
+# How long a node waits for that before it ends and is started again: as long as all
+# other processes wait for their stores (crates/service/src/wait.rs).
+WAIT_SECONDS=180
 
 kind=$1
 case "$kind" in
@@ -60,7 +61,7 @@ QUESTIONS
 await_primary() {
     waited=0
     until primary; do
-        [ "$waited" -lt "$PATIENCE_SECONDS" ] || {
+        [ "$waited" -lt "$WAIT_SECONDS" ] || {
             echo "ERROR: the sentinels do not say who is the primary" >&2
             return 1
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{Connection, PgConnection, PgPool, Row};
 use tokio::time::timeout;
@@ -175,29 +175,71 @@ async fn is_outside_a_transaction(connection: &mut PgConnection) -> Result<bool,
     ask.fetch_one(connection).await?.try_get(0)
 }
 
-/// Brings the database to the newest migration; replicas that start together wait for one lock.
+/// How long a migration waits for a lock before it is tried again. The table locks that it needs are
+/// had sooner: what holds them are transactions of requests, and those are limited. The lock that
+/// keeps replicas from migrating together is held for as long as another's migrations take.
+const MIGRATION_LOCK: Duration = Duration::from_secs(60);
+
+/// How long the connection for migrations waits for a node that takes writes, before that is tried
+/// again.
+const MIGRATION_CONNECT: Duration = Duration::from_secs(5);
+
+/// Brings the database to the newest migration that this program knows; replicas that start together
+/// wait for one lock.
 ///
-/// It has a connection of its own, because the limits of requests are not its: a migration may take
-/// as long as it takes, and who waits for another's does so for [`wait::BOUND`] before it is started
-/// again. The table locks that a migration needs are had sooner: what holds them are transactions
-/// of requests, and those are limited.
+/// A database may be newer than the program: after a rollback, or while a rolling upgrade replaces
+/// the replicas. Migrations expand before they contract, so migrations that the program does not know
+/// are accepted. One that it knows and that was altered since it was applied is refused.
+///
+/// The connection is not the pool's, because the limits of requests do not fit: a migration may take
+/// as long as it takes. Until the primary takes writes, and where it is lost in the middle, all is
+/// tried again: each migration commits together with the record of it.
 ///
 /// # Errors
-/// A migration failed, or a lock was held by others for longer than [`wait::BOUND`].
-pub async fn migrate(pool: &PgPool, migrator: &Migrator) -> anyhow::Result<()> {
+/// A migration failed or was altered, or Postgres took no writes within [`wait::BOUND`].
+pub async fn migrate(pool: &PgPool, migrator: &Migrator, process: &Process) -> anyhow::Result<()> {
+    let mut known = Migrator::with_migrations(migrator.iter().cloned().collect());
+    known.set_ignore_missing(true);
     // What is named last counts.
     let options = pool.connect_options().as_ref().clone().options([
         ("statement_timeout", "0".to_owned()),
-        ("lock_timeout", format!("{}s", wait::BOUND.as_secs())),
+        ("lock_timeout", format!("{}s", MIGRATION_LOCK.as_secs())),
     ]);
+    wait::until_done(process, "migrations", may_pass, || {
+        run(&known, options.clone())
+    })
+    .await
+}
+
+async fn run(known: &Migrator, options: PgConnectOptions) -> Result<(), MigrateError> {
     let single = PgPoolOptions::new()
         .max_connections(1)
+        .acquire_timeout(MIGRATION_CONNECT)
         .after_connect(|connection, _| Box::pin(takes_writes(connection)))
         .connect_with(options)
         .await?;
-    migrator.run(&single).await?;
+    known.run(&single).await?;
     single.close().await;
     Ok(())
+}
+
+/// Whether another attempt can succeed: there is no primary yet, it was lost, or another replica
+/// holds the lock.
+fn may_pass(failure: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = failure else {
+        return false;
+    };
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // No writes here, no connection left, no lock in time; then connection exceptions, and a
+            // server that stops or starts.
+            matches!(&*code, "25006" | "53300" | "55P03")
+                || code.starts_with("08")
+                || code.starts_with("57P")
+        }),
+        _ => false,
+    }
 }
 
 /// Adds the pool to what readiness needs.
@@ -245,6 +287,8 @@ fn observe(pool: PgPool, process: &Process) {
 mod tests {
     use sqlx::migrate::{Migration, MigrationType};
     use sqlx::{Executor, SqlSafeStr};
+    use tokio::io::copy_bidirectional;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -311,10 +355,18 @@ mod tests {
         assert_eq!(code(slow).as_deref(), Some("57014"), "cancelled");
     }
 
-    fn slow() -> Migrator {
-        let sql = "SELECT pg_sleep(3); CREATE TABLE made ();".into_sql_str();
+    /// The migration with this number.
+    fn migration(number: i64, sql: &'static str) -> Migration {
         let kind = MigrationType::Simple;
-        Migrator::with_migrations(vec![Migration::new(1, "slow".into(), kind, sql, false)])
+        Migration::new(number, "a test".into(), kind, sql.into_sql_str(), false)
+    }
+
+    fn migrator(migrations: &[Migration]) -> Migrator {
+        Migrator::with_migrations(migrations.to_vec())
+    }
+
+    fn slow() -> Migrator {
+        migrator(&[migration(1, "SELECT pg_sleep(3); CREATE TABLE made ();")])
     }
 
     #[sqlx::test]
@@ -325,9 +377,91 @@ mod tests {
         let cut = hurried.execute("SELECT pg_sleep(3)").await;
         assert!(cut.is_err(), "a request would be cut off");
         let (first, second) = (slow(), slow());
-        let (first, second) = tokio::join!(migrate(&hurried, &first), migrate(&hurried, &second));
+        let process = Process::new();
+        let (first, second) = tokio::join!(
+            migrate(&hurried, &first, &process),
+            migrate(&hurried, &second, &process)
+        );
         first.unwrap();
         second.unwrap();
         hurried.execute("SELECT FROM made").await.unwrap();
+    }
+
+    /// As HAProxy does while there is no primary: connections are accepted and closed, the first few
+    /// of them; those after them are passed to the server.
+    async fn proxy(closed: u32, server: String) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let mut accepted = 0;
+            while let Ok((mut client, _)) = listener.accept().await {
+                accepted += 1;
+                if accepted <= closed {
+                    continue;
+                }
+                let mut server = TcpStream::connect(&server).await.unwrap();
+                tokio::spawn(async move { copy_bidirectional(&mut client, &mut server).await });
+            }
+        });
+        port
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn migrations_wait_for_a_primary_behind_a_proxy_that_has_none_yet(pool: PgPool) {
+        let direct = pool.connect_options().as_ref().clone();
+        let server = format!("{}:{}", direct.get_host(), direct.get_port());
+        let port = proxy(3, server).await;
+        let proxied = PgPoolOptions::new().connect_lazy_with(direct.host("127.0.0.1").port(port));
+        let made = migrator(&[migration(1, "CREATE TABLE made ();")]);
+        migrate(&proxied, &made, &Process::new()).await.unwrap();
+        pool.execute("SELECT FROM made").await.unwrap();
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn migrations_are_tried_again_on_a_node_that_takes_no_writes_and_not_after_a_mistake(
+        pool: PgPool,
+    ) {
+        // A sequence is not rolled back.
+        pool.execute("CREATE SEQUENCE tries").await.unwrap();
+        let read_only = migrator(&[migration(
+            1,
+            "DO $$ BEGIN
+                IF nextval('tries') < 3 THEN
+                    RAISE EXCEPTION 'no writes here' USING ERRCODE = 'read_only_sql_transaction';
+                END IF;
+            END $$;
+            CREATE TABLE made ();",
+        )]);
+        let process = Process::new();
+        migrate(&pool, &read_only, &process).await.unwrap();
+        pool.execute("SELECT FROM made").await.unwrap();
+        let mistake = migrator(&[migration(2, "SELECT nextval('tries') FROM missing;")]);
+        migrate(&pool, &mistake, &process).await.unwrap_err();
+        let tries: i64 = sqlx::query_scalar("SELECT last_value FROM tries")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(tries, 3);
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn an_older_program_accepts_migrations_that_it_does_not_know_and_refuses_altered_ones(
+        pool: PgPool,
+    ) {
+        let process = Process::new();
+        let first = migration(1, "CREATE TABLE made ();");
+        let second = migration(2, "ALTER TABLE made ADD COLUMN added text;");
+        let newer = migrator(&[first.clone(), second]);
+        migrate(&pool, &newer, &process).await.unwrap();
+        let older = migrator(&[first]);
+        migrate(&pool, &older, &process).await.unwrap();
+        let altered = migrator(&[migration(1, "CREATE TABLE made (altered text);")]);
+        let refused = migrate(&pool, &altered, &process).await.unwrap_err();
+        let reason = refused.downcast_ref::<MigrateError>();
+        let is_altered = matches!(reason, Some(MigrateError::VersionMismatch(1)));
+        assert!(is_altered, "{refused:#}");
     }
 }

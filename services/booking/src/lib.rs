@@ -92,7 +92,7 @@ pub fn start(settings: Settings, process: Process) -> service::Body {
 async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     metrics::register();
     let pool = database::open(&settings.database, TIMEOUTS, &process).await?;
-    database::migrate(&pool, &MIGRATIONS).await?;
+    database::migrate(&pool, &MIGRATIONS, &process).await?;
     let readiness = database::readiness(Readiness::new(), &pool);
     process.spawn(
         "replication heartbeat",

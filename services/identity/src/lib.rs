@@ -94,7 +94,7 @@ pub fn start(settings: Settings, process: Process) -> service::Body {
 async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let passwords = Passwords::new()?;
     let accounts = database::open(&settings.database, TIMEOUTS, &process).await?;
-    database::migrate(&accounts, &sqlx::migrate!()).await?;
+    database::migrate(&accounts, &sqlx::migrate!(), &process).await?;
     let watched = Watched {
         sentinels: &settings.redis_sentinels,
         name: &settings.redis_name,
