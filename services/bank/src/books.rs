@@ -75,7 +75,10 @@ impl Books {
                 .max_lifetime(None)
         };
         let writer = pool(1).connect_with(options.clone()).await?;
-        sqlx::migrate!().run(&writer).await?;
+        let mut migrations = sqlx::migrate!();
+        // Books of a newer version, after a rollback: migrations only add.
+        migrations.set_ignore_missing(true);
+        migrations.run(&writer).await?;
         let readers = pool(2)
             .connect_with(options.pragma("query_only", "ON"))
             .await?;
@@ -347,6 +350,24 @@ fn outcome_of(text: &str) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn books_that_a_newer_version_has_changed_are_opened() {
+        let folder = std::env::temp_dir().join(format!("bank-{}", Uuid::now_v7()));
+        std::fs::create_dir(&folder).unwrap();
+        let file = folder.join("books.sqlite");
+        let books = Books::open(&file).await.unwrap();
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+            VALUES (9999, 'of a newer version', true, x'00', 0)",
+        )
+        .execute(&books.writer)
+        .await
+        .unwrap();
+        books.writer.close().await;
+        Books::open(&file).await.unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn ids_grow_although_the_clock_goes_back() {
