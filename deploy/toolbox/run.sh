@@ -45,5 +45,5 @@ exec docker run --rm $options --volume "$root:$root" --workdir "$root" \
     --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env LEASE_SECONDS --env SWEEP_SECONDS \
     --env VISIBILITY_SECONDS --env RESEND_SECONDS --env EVENT_KEEP_HOURS \
     --env DOOR_REQUESTS_PER_SECOND --env DOOR_SIGN_INS_PER_SECOND --env DOOR_CONNECTIONS \
-    --env RUST_BACKTRACE=1 --env RUST_LIB_BACKTRACE=0 --env PROPTEST_CASES --env FUZZ_EXAMPLES \
+    --env COLD_STARTS --env RUST_BACKTRACE=1 --env RUST_LIB_BACKTRACE=0 --env PROPTEST_CASES --env FUZZ_EXAMPLES \
     "$image" "$@"

@@ -50,6 +50,8 @@ pub struct State {
     pub healthy: Option<bool>,
     /// Exit code, once it ended.
     pub exit_code: i64,
+    /// How often the engine restarted it because its process ended, since it was started by hand.
+    pub restarts: i64,
     /// Whether it is one that runs once and ends.
     pub runs_once: bool,
     /// How long the engine waits for it to stop before it is killed.
@@ -105,8 +107,9 @@ impl Container {
             .inspect_container(&self.id, None::<InspectContainerOptions>)
             .await?;
         let state = inspected.state.context("a container without a state")?;
+        let restarts = inspected.restart_count.unwrap_or_default();
         let health = state.health.and_then(|health| health.status);
-        let restarts = inspected
+        let is_restarted = inspected
             .host_config
             .and_then(|host| host.restart_policy)
             .and_then(|policy| policy.name)
@@ -136,7 +139,8 @@ impl Container {
                 Some(status) => Some(status == HealthStatusEnum::HEALTHY),
             },
             exit_code: state.exit_code.unwrap_or_default(),
-            runs_once: !restarts,
+            restarts,
+            runs_once: !is_restarted,
             stop_timeout,
             address,
             connected,

@@ -12,6 +12,7 @@
 mod addresses;
 mod browser;
 mod chaos;
+mod cold_start;
 mod connections;
 mod crowd;
 mod dashboards;
@@ -39,4 +40,5 @@ mod slow_cards;
 mod stack;
 mod stops;
 mod stores;
+mod upgrade;
 mod workers_lost;

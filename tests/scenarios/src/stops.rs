@@ -73,7 +73,7 @@ const SHED: u32 = 1;
 
 /// Somebody at the door, who asks for each thing once.
 #[derive(Clone, Debug)]
-enum Person {
+pub enum Person {
     /// Reads, often enough that some read is always on its way to each replica.
     Reads(Client),
     /// Looks at the event and at himself, and holds a seat for a moment.
@@ -215,7 +215,7 @@ impl Judged {
 /// than [`SHED`] were shed. So the same load then runs for the same time without a stop. Where as many are
 /// shed the stop is well. Where requests failed only with the stop it is not. Else all is done again, a few
 /// times.
-async fn under_light_load(
+pub async fn under_light_load(
     buys: fn(Client) -> Person,
     stop: impl AsyncFn(&Hall) -> anyhow::Result<u32>,
 ) -> anyhow::Result<Hall> {
@@ -314,7 +314,7 @@ async fn all_are_paid(hall: &Hall) -> anyhow::Result<()> {
 }
 
 /// Stops each container of a service and starts it again; how many of them had to be killed.
-async fn stops_in_time(hall: &Hall, service: &str) -> anyhow::Result<u32> {
+pub async fn stops_in_time(hall: &Hall, service: &str) -> anyhow::Result<u32> {
     let mut killed = 0;
     for container in hall.stack.project.containers(service).await? {
         let began = Instant::now();
