@@ -4,7 +4,13 @@
 set -eu
 
 cd "$(dirname "$0")/../.."
-docker run --rm --init --network none --volume "$PWD:$PWD" --workdir "$PWD" \
+# The proxies of the user's own settings are for the client, not for what runs in here.
+proxies=
+for name in http_proxy https_proxy ftp_proxy all_proxy no_proxy; do
+    proxies="$proxies --env $name= --env $(echo "$name" | tr a-z A-Z)="
+done
+# shellcheck disable=SC2086
+docker run --rm --init --network none $proxies --volume "$PWD:$PWD" --workdir "$PWD" \
     --env RUST_BACKTRACE=1 --env RUST_LIB_BACKTRACE=0 --env PROPTEST_CASES boxoffice/tests sh -c '
     failed=0
     for tests in /tests/*; do

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Both ways of the compose files can be read, and nothing but the door is
-# published; every container has what every container must have.
+# Both ways of the compose files can be read, and nothing but the edge is
+# published; every container has what every container must have; each image is
+# built by one service.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -13,6 +14,8 @@ for grafana in on off; do
         def must(\$what; condition): if condition then . else error(\"\(.key): \" + \$what) end;
         (.services | has(\"grafana\")) as \$has
         | if \$has != (\$grafana == \"on\") then error(\"grafana: the switch does nothing\") else . end
+        | [.services[] | select(.build != null) | .image] as \$built
+        | if (\$built | length) != (\$built | unique | length) then error(\"an image is built by several services\") else . end
         | [.services | to_entries[]
             | must(\"memory limit\"; .value.mem_limit != null)
             | must(\"restart policy\"; .value.restart == \"unless-stopped\" or .key == \"secrets\")
@@ -21,6 +24,9 @@ for grafana in on off; do
             | must(\"read-only root\"; .value.read_only)
             | must(\"dropped capabilities\"; .value.cap_drop == [\"ALL\"])
             | must(\"bounded log\"; .value.logging.options[\"max-size\"] != null)
+            | must(\"no proxy of the client\"; .value.environment as \$set
+                | [\"http_proxy\", \"https_proxy\", \"ftp_proxy\", \"all_proxy\", \"no_proxy\"]
+                | all(\$set[.] == \"\" and \$set[ascii_upcase] == \"\"))
             | must(\"no published port\"; .value.ports == null or .key == \"nginx\")
             | must(\"no fixed name\"; .value.container_name == null)] | length > 0
     " ".state/compose-$grafana.json" >/dev/null
