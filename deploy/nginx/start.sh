@@ -10,6 +10,13 @@ for number in "$PORT" "$REQUESTS_PER_SECOND" "$SIGN_INS_PER_SECOND" "$CONNECTION
     esac
 done
 
+# The engine writes down here where names are resolved; engines differ in that.
+resolvers=$(sed -n \
+    -e 's/^nameserver[[:space:]]*\([0-9.]\{1,\}\)[[:space:]]*$/\1/p' \
+    -e 's/^nameserver[[:space:]]*\([0-9a-fA-F.]*:[0-9a-fA-F:.]*\)[[:space:]]*$/[\1]/p' /etc/resolv.conf | tr '\n' ' ')
+[ -n "$resolvers" ] || { echo "nginx: /etc/resolv.conf names no server" >&2; exit 64; }
+echo "resolver ${resolvers}valid=1s ipv6=off;" >/tmp/resolver.conf
+
 cat >/tmp/limits.conf <<LIMITS
 limit_req_zone \$binary_remote_addr zone=requests:4m rate=${REQUESTS_PER_SECOND}r/s;
 limit_req_zone \$binary_remote_addr zone=sign_ins:1m rate=${SIGN_INS_PER_SECOND}r/s;
