@@ -40,10 +40,13 @@ say() { printf 'images: %s\n' "$*"; }
 
 block() { sed -n "/^$begin/,/^$end/p" "$env" 2>/dev/null; }
 
+# The user's own lines of .env.
+other_lines() { sed "/^$begin/,/^$end/d" "$env" 2>/dev/null || true; }
+
 # Replaces our lines in .env by standard input; the user's own lines stay.
 write_block() {
     {
-        sed "/^$begin/,/^$end/d" "$env" 2>/dev/null || true
+        other_lines
         echo "$begin"
         cat
         echo "$end"
@@ -61,7 +64,7 @@ base_inputs() {
 }
 
 inputs_of() { # <part> <inputs of the base>
-    { echo "$2"; find "$here/$1" -type f | sort | xargs cat; } | hash_of
+    { echo "$2"; find "$here/$1" -type f | sort | while IFS= read -r file; do cat "$file"; done; } | hash_of
 }
 
 current() { # <image> <inputs>
@@ -92,7 +95,9 @@ fi
 
 # Takes our lines out again, so that the next run decides anew.
 if [ "${1:-}" = forget ]; then
-    [ ! -f "$env" ] || sed -i "/^$begin/,/^$end/d" "$env"
+    [ -f "$env" ] || exit 0
+    other_lines >"$env.new"
+    mv "$env.new" "$env"
     exit
 fi
 

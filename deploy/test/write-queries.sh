@@ -13,4 +13,4 @@ rm -rf .sqlx
 mkdir .sqlx
 cp "$written"/* .sqlx/
 # Under sudo the files would belong to root.
-chown -R --reference=. .sqlx
+chown -R "$(ls -dn . | awk '{ print $3 ":" $4 }')" .sqlx
