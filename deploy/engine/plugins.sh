@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that `docker compose` (2.20 or newer, for `include`) and
-# `docker buildx` exist.
+# Makes sure that `docker compose` (2.24.5 or newer, for `extends` within `include`)
+# and `docker buildx` exist.
 #
 # Where one is missing: Ubuntu packages both; Debian packages them from 13 on,
 # and on an older Debian those packages are unpacked into the user's own folder
@@ -14,21 +14,14 @@ plugins=${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins
 say() { printf 'engine: %s\n' "$*"; }
 fail() { printf 'engine: %s\n' "$*" >&2; exit 1; }
 
-# `include` came with Compose 2.20.
-compose_is_new_enough() {
-    version=$(docker compose version --short 2>/dev/null) || return 1
-    version=${version#v}
-    major=${version%%.*}
-    rest=${version#*.}
-    [ "$major" -gt 2 ] || { [ "$major" -eq 2 ] && [ "${rest%%.*}" -ge 20 ]; }
-}
+compose_is_new_enough() { "$here/at-least.sh" 2.24.5 "$(docker compose version --short 2>/dev/null)"; }
 
 missing=
 compose_is_new_enough || missing="$missing docker-compose"
 docker buildx version >/dev/null 2>&1 || missing="$missing docker-buildx"
 [ -n "$missing" ] || exit 0
 command -v apt-get >/dev/null 2>&1 \
-    || fail "missing:$missing. Install the Compose v2 and buildx plugins of Docker."
+    || fail "missing or too old:$missing. Install the Compose plugin (2.24.5 or newer) and the buildx plugin of Docker."
 
 unpack_from_trixie() {
     work=$(mktemp -d)
@@ -53,13 +46,14 @@ unpack_from_trixie() {
 . /etc/os-release
 case "${ID:-}" in
 ubuntu)
-    [ "$(id -u)" = 0 ] || fail "missing:$missing. Install docker-compose-v2 and docker-buildx."
+    { [ "$(id -u)" = 0 ] && "$here/consent.sh" 'the packages docker-compose-v2 and docker-buildx'; } \
+        || fail "missing or too old:$missing. Install docker-compose-v2 (2.24.5 or newer) and docker-buildx, or run this as root with INSTALL_ENGINE=1."
     say "installing the packages docker-compose-v2 and docker-buildx"
     apt-get update -qq >/dev/null 2>&1 || true
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker-compose-v2 docker-buildx >/dev/null
     ;;
 debian) unpack_from_trixie ;;
-*) fail "missing:$missing. Install the Compose v2 and buildx plugins of Docker." ;;
+*) fail "missing or too old:$missing. Install the Compose plugin (2.24.5 or newer) and the buildx plugin of Docker." ;;
 esac
-compose_is_new_enough || fail "Compose is still missing or older than 2.20"
+compose_is_new_enough || fail "Compose is still missing or older than 2.24.5"
 docker buildx version >/dev/null 2>&1 || fail "buildx is still missing"

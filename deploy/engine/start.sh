@@ -2,8 +2,8 @@
 # Makes sure that a container engine answers, with Compose v2 and buildx.
 #
 # Where an engine answers, nothing is touched. Where none does, on Debian or
-# Ubuntu and as root, the distribution's own engine is installed (and that is
-# announced), then started detached. The way back is stop.sh.
+# Ubuntu, as root and with consent (consent.sh), the distribution's own engine is
+# installed, then started detached. The way back is stop.sh.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,6 +11,9 @@ state=$(cd "$here/../.." && pwd)/.state/engine
 pidfile=$state/dockerd.pid
 log=$state/dockerd.log
 start_bound=60
+# Each connection to the published port takes files of the engine: as many as the
+# kernel allows a process by default.
+most_files=1048576
 
 say() { printf 'engine: %s\n' "$*"; }
 fail() { printf 'engine: %s\n' "$*" >&2; exit 1; }
@@ -20,10 +23,10 @@ bounded() { if command -v timeout >/dev/null 2>&1; then timeout 10 "$@"; else "$
 
 answers() { bounded docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
-# An engine is there, but not for this user.
-forbidden() {
-    [ -z "${DOCKER_HOST:-}" ] && [ -S /var/run/docker.sock ] && [ ! -w /var/run/docker.sock ]
-}
+# Where the client looks for the engine: DOCKER_HOST, else the context that it uses.
+host=${DOCKER_HOST:-$(docker context inspect --format '{{.Endpoints.docker.Host}}' 2>/dev/null || true)}
+own_socket=/var/run/docker.sock
+host=${host:-unix://$own_socket}
 
 # Whether the process with the id kept in file $1 is a program called $2.
 runs() {
@@ -37,7 +40,10 @@ can_install() {
 
 install_engine() {
     can_install || fail "no container engine answers. Install and start Docker (20.10 or newer), or run this as root on Debian or Ubuntu to have it installed."
-    say "no container engine on this machine: installing the package docker.io (with containerd, runc and iptables)"
+    say "no container engine on this machine. The package docker.io brings one (with containerd, runc and iptables); started, it changes the machine's packet filter."
+    "$here/consent.sh" 'the package docker.io' \
+        || fail "not installed. Run this with INSTALL_ENGINE=1 to have it installed, or install and start Docker (20.10 or newer) yourself."
+    say "installing the package docker.io"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq >/dev/null 2>&1 || true
     client=
@@ -87,7 +93,7 @@ start_engine() {
         # as many files as may be had.
         proxy=true
         [ ! -w /proc/sys/net/ipv4/conf/all/route_localnet ] || proxy=false
-        ulimit -n 1048576 2>/dev/null || ulimit -n "$(ulimit -H -n)"
+        ulimit -n "$most_files" 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
         setsid dockerd --log-level warn --userland-proxy="$proxy" </dev/null >>"$log" 2>&1 &
         echo $! >"$pidfile"
     fi
@@ -96,7 +102,10 @@ start_engine() {
 
 mkdir -p "$state"
 if ! answers; then
-    ! forbidden || fail "an engine runs here, and this user may not use it: permission denied on /var/run/docker.sock"
+    socket=${host#unix://}
+    [ ! -S "$socket" ] || [ -w "$socket" ] || fail "an engine runs here, and this user may not use it: permission denied on $socket"
+    # Only the engine of the usual socket is ours to start.
+    [ "$socket" = "$own_socket" ] || fail "the engine at $host does not answer. Start it, or choose another by DOCKER_HOST or docker context use."
     command -v docker >/dev/null 2>&1 && command -v dockerd >/dev/null 2>&1 || install_engine
     answers || start_engine
 fi
