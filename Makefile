@@ -19,7 +19,8 @@ export DOCKER_BUILDKIT := 1
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-up: engine ## start everything, and wait until a ticket could be bought
+up: engine ## look at the machine, start everything, wait until a ticket could be bought
+	@deploy/engine/machine.sh
 	@echo "Building the images: some ten minutes the first time on two cores, seconds after that."
 	@deploy/images.sh
 	@$(COMPOSE) up --detach --wait --wait-timeout 300

@@ -7,6 +7,7 @@ set -eu
 step 'engine' deploy/engine/start.sh
 step 'images of other parts' deploy/standin/images.sh
 step 'toolbox' deploy/test/image.sh toolbox
+step 'machines that cannot run the stack' toolbox deploy/test/machine.sh
 step 'compose files, with Grafana and without' deploy/test/compose-files.sh
 step 'dashboards against the published types' deploy/test/image.sh dashboards
 step 'formatting, lints, queries' deploy/test/image.sh lint

@@ -41,6 +41,7 @@ step 'images of the stack' deploy/images.sh
 if [ -z "$only" ]; then
     step 'which images are chosen' deploy/test/image-choice.sh
     step 'toolbox' deploy/test/image.sh toolbox
+    step 'machines that cannot run the stack' toolbox deploy/test/machine.sh
     step 'compose files, with Grafana and without' deploy/test/compose-files.sh
     step 'dashboards against the published types' deploy/test/image.sh dashboards
     step 'formatting, lints, queries' deploy/test/image.sh lint

@@ -25,7 +25,8 @@ while :; do
         shift 2
         ;;
     --engine)
-        options="$options --volume /var/run/docker.sock:/var/run/docker.sock"
+        socket=$("$here/../engine/socket.sh")
+        options="$options --volume $socket:/var/run/docker.sock"
         shift
         ;;
     --stack)
@@ -38,6 +39,11 @@ while :; do
     esac
 done
 [ -z "$join" ] || set -- "$join" "$@"
+
+# The proxies of the user's own settings are for the client, not for what runs in here.
+for name in http_proxy https_proxy ftp_proxy all_proxy no_proxy; do
+    options="$options --env $name= --env $(echo "$name" | tr a-z A-Z)="
+done
 
 # shellcheck disable=SC2086
 exec docker run --rm $options --volume "$root:$root" --workdir "$root" \
