@@ -58,7 +58,8 @@ chmod +x "$WORK/bin/dockerd"
 INSTALLER
 chmod +x "$work/bin/docker" "$work/bin/apt-get"
 with() { # <variable …> <script>: what it says is in $work/said
-    env -u CI -u INSTALL_ENGINE -u DOCKER_HOST "WORK=$work" "PATH=$work/bin:$PATH" "$@" </dev/null >"$work/said" 2>&1
+    env -u CI -u INSTALL_ENGINE -u DOCKER_HOST -u BOXOFFICE_PORT -u BOXOFFICE_NETWORK \
+        -u COMPOSE_PROJECT_NAME "WORK=$work" "PATH=$work/bin:$PATH" "$@" </dev/null >"$work/said" 2>&1
 }
 look="$tree/deploy/engine/machine.sh"
 

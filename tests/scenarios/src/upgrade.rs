@@ -22,7 +22,8 @@ const NEWER: [Newer; 2] = [
 ];
 
 /// As sqlx records a migration.
-const RECORD: &str = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+const RECORD: &str =
+    "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
     VALUES (9999, 'of a newer version', true, '\\x00', 0) ON CONFLICT DO NOTHING";
 const FORGET: &str = "DELETE FROM _sqlx_migrations WHERE version = 9999";
 
