@@ -1,7 +1,7 @@
 #!/bin/sh
 # Both ways of the compose files can be read, and nothing but the edge is
 # published; every container has what every container must have; each image is
-# built by one service.
+# built by one service; all pools of connections together leave Postgres room.
 set -eu
 cd "$(dirname "$0")/../.."
 
@@ -28,6 +28,18 @@ for grafana in on off; do
                 | [\"http_proxy\", \"https_proxy\", \"ftp_proxy\", \"all_proxy\", \"no_proxy\"]
                 | all(\$set[.] == \"\" and \$set[ascii_upcase] == \"\"))
             | must(\"no published port\"; .value.ports == null or .key == \"nginx\")
-            | must(\"no fixed name\"; .value.container_name == null)] | length > 0
+            | must(\"no fixed name\"; .value.container_name == null)
+            | must(\"pool\"; .value.environment.DATABASE_HOST == null or .value.environment.DATABASE_POOL != null)] | length > 0
     " ".state/compose-$grafana.json" >/dev/null
-done'
+done
+# The rest is for Patroni, the exporter, base backups, migrations, an operator, and for two more
+# replicas of a service.
+most=60
+connections=$(sed -n "s/^ *max_connections: //p" deploy/postgres/patroni.yml)
+pools=$(jq "[.services[] | select(.environment.DATABASE_POOL)
+    | (.environment.DATABASE_POOL | tonumber) * (.deploy.replicas // 1)] | add" .state/compose-on.json)
+[ "$pools" -le "$most" ] && [ "$most" -le $((connections * 6 / 10)) ] || {
+    echo "compose-files: pools of $pools connections in all, of $most, and Postgres has $connections" >&2
+    exit 1
+}'
+ARCHIVE_COPY=on docker compose config --quiet
