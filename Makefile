@@ -14,7 +14,7 @@ SEED ?= 1
 export DOCKER_BUILDKIT := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help up down clean logs images engine crowd chaos check test bench bounds queries toolbox
+.PHONY: help up down clean backup restore logs images engine crowd chaos check test bench bounds queries toolbox
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -33,6 +33,12 @@ down: ## stop everything; what was sold stays
 clean: ## stop everything and forget it: data, keys, settings of images
 	@$(COMPOSE) down --volumes --remove-orphans
 	@deploy/standin/images.sh forget
+
+backup: ## a base backup of Postgres, beside those that are taken by themselves
+	@$(COMPOSE) exec -T backup sh /etc/boxoffice/backup.sh now
+
+restore: ## Postgres as it was at a moment: AT='2026-11-30 12:00:00' (UTC)
+	@deploy/postgres/restore.sh "$(AT)" "$(TIMELINE)"
 
 logs: ## follow all logs
 	@$(COMPOSE) logs --follow --tail 20

@@ -3,8 +3,21 @@
 # becomes it.
 set -eu
 
+home=/var/lib/postgresql/data
 secrets=/run/secrets/postgres
 read_secret() { cat "$secrets/$1_password"; }
+
+# One container has the data, as long as it lives. Two may be given the same volume, as by
+# `docker compose run postgres-2` beside the one that serves, and Postgres looks only for
+# processes of its own container. The lock is held by a process that ends with the container:
+# Postgres may outlive Patroni by a moment.
+exec 9>"$home/.lock"
+flock -n 9 || {
+    echo '{"level":"error","service.name":"'"$PATRONI_NAME"'","message":"another container has the data of this node: this one ends"}' >&3
+    exit 1
+}
+sleep infinity >/dev/null 2>&1 3>&- &
+exec 9>&-
 
 # For whoever comes in by `docker compose exec` and asks for the primary:
 # psql -h haproxy -U postgres
@@ -15,22 +28,12 @@ PATRONI_SUPERUSER_PASSWORD=$(read_secret superuser)
 PATRONI_REPLICATION_PASSWORD=$(read_secret replicator)
 PATRONI_REWIND_PASSWORD=$(read_secret rewinder)
 export PATRONI_SUPERUSER_PASSWORD PATRONI_REPLICATION_PASSWORD PATRONI_REWIND_PASSWORD
-# Patroni keeps its own variables from what it runs, and claim-timeline.py needs these.
-export NODE_NAME="$PATRONI_NAME" ETCD_HOSTS="$PATRONI_ETCD3_HOSTS"
+# Patroni keeps its own variables from what it runs, and roles.sh needs this one.
+export NODE_NAME="$PATRONI_NAME"
 
-# A pid file of a container that was killed names a process of this one.
-rm -f /var/lib/postgresql/data/cluster/postmaster.pid
+mkdir -p /var/lib/postgresql/archive/wal
+# A pid file of a container that was killed names a process of this one. No other
+# container can have written it, because this one has the lock.
+rm -f "$home/cluster/postmaster.pid"
 
-# What was left out for a promotion that never came (claim-timeline.py).
-never=
-for history in /var/lib/postgresql/data/cluster/pg_wal/*.history; do
-    if tail -n 1 "$history" 2>/dev/null | grep -q 'claimed by'; then
-        never="$never $history"
-    else
-        never=
-    fi
-done
-[ -z "$never" ] || rm $never
-
-sh /etc/boxoffice/copy-anew.sh >/dev/null 2>&1 &
 exec patroni /etc/boxoffice/patroni.yml

@@ -28,6 +28,7 @@ mod lost_answers;
 mod pairs;
 mod patroni;
 mod pauses;
+mod postgres_data;
 mod postgres_lost;
 mod prometheus;
 mod proxy;
