@@ -1,28 +1,64 @@
 #!/bin/sh
 # Brings roles, databases and passwords to what roles.sql says, on the primary,
-# and tells the others that there is one.
+# and sees to it that a standby follows it soon.
 # Patroni calls it when the cluster was made, and whenever a node has started or
 # changed its role: roles.sh on_role_change primary boxoffice
 set -eu
-
-# A node that found itself behind while nobody led looks again after Patroni's
-# loop_wait, and no commit is acknowledged until one follows: they are told. A
-# change that changes nothing wakes Patroni, and needs no more than that.
-wake() {
-    for node in postgres-1 postgres-2 postgres-3; do
-        curl -s -m 1 -o /dev/null -X PATCH -d '{"wake":null}' "http://$node:8008/config" &
-    done
-}
-
-case "${1:-}:${2:-}" in
-on_*:primary) wake ;;
-on_*) exit 0 ;;
-esac
 
 psql() {
     command psql --no-psqlrc --quiet --host=/run/postgresql --username=postgres --dbname=postgres \
         --set=ON_ERROR_STOP=1 "$@"
 }
+
+# A change that changes nothing makes Patroni look at once at how things stand.
+wake() { # <node …>
+    for node in "$@"; do
+        curl -s -m 1 -o /dev/null -X PATCH -d '{"wake":null}' "http://$node:8008/config" &
+    done
+}
+
+# No commit is acknowledged before a standby follows and its name counts. Two things can hold
+# that up until the next turn of Patroni's, which is up to 10 s away:
+#
+# - A standby that found itself behind while no node led was not told who leads now.
+# - The name of the standby that follows does not count yet. Right after a promotion the new
+#   primary keeps the names that it took over and gives their nodes one turn to come back. Where
+#   these are only the lost primary's, all commits wait, although the other standby follows.
+#
+# To wake each node once at the promotion is too early for both. So it is looked until a
+# standby counts. The primary is not woken before one follows: it would take it that none
+# comes, and go on without any.
+standing() {
+    psql --tuples-only --no-align --command="
+        SELECT CASE
+            WHEN bool_or(sync_state IN ('quorum', 'sync')) THEN 'counts'
+            WHEN count(*) > 0 THEN 'follows'
+            ELSE 'none'
+        END
+        FROM pg_stat_replication
+        WHERE NOT pg_is_in_recovery() AND state = 'streaming' AND application_name <> 'pg_basebackup'"
+}
+until_a_standby_counts() {
+    tries=0
+    while [ "$tries" -lt 60 ]; do
+        case "$(standing 2>/dev/null)" in
+        counts) return ;;
+        follows) wake "$NODE_NAME" ;;
+        *)
+            for other in postgres-1 postgres-2 postgres-3; do
+                [ "$other" = "$NODE_NAME" ] || wake "$other"
+            done
+            ;;
+        esac
+        tries=$((tries + 1))
+        sleep 0.5
+    done
+}
+
+case "${1:-}:${2:-}" in
+on_*:primary) until_a_standby_counts & ;;
+on_*) exit 0 ;;
+esac
 
 # A node is called primary a moment before it takes writes.
 tries=0

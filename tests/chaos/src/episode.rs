@@ -42,6 +42,8 @@ const BACKLOG: usize = 60;
 #[derive(Clone, Debug)]
 struct Times {
     fault: Duration,
+    /// Another node of Postgres leads, where one does and a check asks for it.
+    led: Option<Duration>,
     /// Undoing begins.
     undo: Duration,
     restored: Duration,
@@ -54,6 +56,8 @@ impl Times {
     fn of(&self, moment: Moment) -> Duration {
         match moment {
             Moment::Fault => self.fault,
+            // Where none led, nothing that counts was asked after it.
+            Moment::Led => self.led.unwrap_or(self.undo),
             Moment::Restored => self.restored,
             // A role that nobody struck was well all the time.
             Moment::Healthy(target) => self.healthy.get(&target).copied().unwrap_or(self.restored),
@@ -142,7 +146,10 @@ async fn hurt(
         .zip(made.iter().map(|made| made.struck().to_vec()))
         .collect();
     let fault = made.iter().map(|made| made.at).min().unwrap_or(began) - began;
-    tokio::time::sleep(step.lasts()).await;
+    let ((), led) = tokio::join!(
+        tokio::time::sleep(step.lasts()),
+        another_leads(stage, step, &struck, began),
+    );
     let undo = began.elapsed();
     try_join_all(made.into_iter().map(Made::undo)).await?;
     let restored = began.elapsed();
@@ -150,6 +157,7 @@ async fn hurt(
     let targets = struck.iter().map(|(target, _)| *target);
     let mut times = Times {
         fault,
+        led,
         undo,
         restored,
         healthy: targets
@@ -200,6 +208,40 @@ fn is_calm(prober: &Prober, began: Instant) -> bool {
     good.count() >= IN_A_ROW
 }
 
+/// When Patroni on a node that was not struck says that it leads, counted from `began`; nothing where
+/// none does while the fault lasts, or no check asks for it.
+async fn another_leads(
+    stage: &Stage,
+    step: &Step,
+    struck: &[(Target, Vec<Container>)],
+    began: Instant,
+) -> Option<Duration> {
+    let asks = |check: &Check| check.from == Moment::Led;
+    if !step.row.checks.iter().any(asks) {
+        return None;
+    }
+    let mut others = Vec::new();
+    for service in Target::PostgresPrimary.services() {
+        others.extend(stage.project.containers(service).await.ok()?);
+    }
+    let is_struck = |node: &Container| {
+        let mut all = struck.iter().flat_map(|(_, struck)| struck);
+        all.any(|one| one.service == node.service)
+    };
+    others.retain(|node| !is_struck(node));
+    let looking = async {
+        loop {
+            for node in &others {
+                if matches!(node.leads_postgres().await, Ok(true)) {
+                    return began.elapsed();
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(step.lasts(), looking).await.ok()
+}
+
 /// When one of them says that it is well, counted from `began`; nothing where none does within
 /// [`HEAL_BOUND`]. Healing, which follows, says who does not.
 async fn healthy(struck: &[Container], began: Instant) -> Option<Duration> {
@@ -226,7 +268,7 @@ async fn until_well(
 ) -> Duration {
     // What had to be well without the part must be so once more when it comes back.
     let from = |check: &Check| match check.from {
-        Moment::Fault => times.undo,
+        Moment::Fault | Moment::Led => times.undo,
         moment => times.of(moment),
     };
     let after =
@@ -264,7 +306,7 @@ fn checked(stage: &Stage, step: &Step, probers: &Probers, times: &Times) -> Vec<
             fault: times.fault,
             from: times.of(check.from),
             until: match check.from {
-                Moment::Fault => times.undo,
+                Moment::Fault | Moment::Led => times.undo,
                 Moment::Restored | Moment::Healthy(_) => Duration::MAX,
             },
         };

@@ -95,6 +95,7 @@ fn since(check: &Check) -> String {
     };
     let from = match check.from {
         Moment::Fault => "",
+        Moment::Led => ", after another leads",
         Moment::Restored => ", after it is back",
         Moment::Healthy(_) => ", after it is healthy",
     };

@@ -30,6 +30,8 @@ impl Default for Pace {
 pub enum Moment {
     /// The fault; nothing is repaired meanwhile.
     Fault,
+    /// Patroni on another node of Postgres says that it leads; nothing is repaired meanwhile.
+    Led,
     /// The engine has started, woken or reconnected what was struck.
     Restored,
     /// What was struck in this role says that it is well; where that is two, one of them.

@@ -188,6 +188,8 @@ pub const ROWS: &[Row] = &[
         lasts: Lasts::PastTheBound,
         checks: &[
             well!(Hold within 30 s of Fault),
+            // Until the first commit: it waits for the other standby.
+            well!(Hold within 3 s of Led),
             // Without its database the leading worker may lose its lease.
             well!(Order within 1 leases and 32 s of Fault),
             OVERVIEW,

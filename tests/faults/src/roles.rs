@@ -86,6 +86,16 @@ impl Project {
     }
 }
 
+impl Container {
+    /// Whether Patroni on this node of Postgres says that it leads.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn leads_postgres(&self) -> anyhow::Result<bool> {
+        patroni(self, "primary").await
+    }
+}
+
 async fn has_role(candidate: &Container, target: Target) -> anyhow::Result<bool> {
     match target {
         Target::LeadingWorker => leads(candidate).await,
