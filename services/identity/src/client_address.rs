@@ -23,7 +23,13 @@ impl ClientAddress {
     fn of(headers: &HeaderMap) -> Self {
         let text = headers.get(HEADER).and_then(|value| value.to_str().ok());
         let address = text.and_then(|text| text.parse::<IpAddr>().ok());
-        Self(address.map(|address| match address.to_canonical() {
+        address.map_or(Self(None), Self::from)
+    }
+}
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(Some(match address.to_canonical() {
             IpAddr::V4(address) => IpAddr::V4(address),
             IpAddr::V6(address) => {
                 let network = u128::from(address) & (u128::MAX << 64);

@@ -1,14 +1,14 @@
 //! Accounts, sign in and out, and the session check that Nginx asks for on protected requests.
 //!
 //! Accounts stand in Postgres, sessions in Redis. What this promises: a password is kept as an
-//! argon2id hash only, and one is computed at a time, so a crowd cannot eat the machine; failed
-//! sign-ins are limited for each account and each client far below that, and lock nobody out; an
-//! address that no account has takes as long as a wrong password; where the session check cannot be
-//! made nobody is let in. What it leaves to others: rates of requests are limited by Nginx, and what
-//! a role may do is each service's own affair.
+//! argon2id hash only, and one is computed at a time, so a crowd cannot eat the machine; what a client
+//! may have hashed is limited far below that, and wrong passwords further; those from elsewhere limit
+//! no account; an address that no account has takes as long as a wrong password; where the session
+//! check cannot be made nobody is let in. What it leaves to others: rates of requests are limited by
+//! Nginx, and what a role may do is each service's own affair.
 
+mod allowances;
 mod client_address;
-mod failures;
 mod fields;
 mod passwords;
 mod pruning;
@@ -23,9 +23,9 @@ use service::health::Readiness;
 use service::{Doors, Listeners, Process, Secret};
 use sqlx::PgPool;
 
-use failures::Failures;
+use allowances::Allowances;
 use passwords::Passwords;
-use sessions::Sessions;
+use sessions::{Most, Sessions};
 
 /// Accounts, sessions, the session check.
 #[derive(Clone, Debug, clap::Parser)]
@@ -52,13 +52,26 @@ pub struct Settings {
     #[arg(long, env = "REDIS_PASSWORD_FILE")]
     pub redis_password_file: Secret,
     /// Most sessions that go on at once. Redis evicts none, so its memory has to have room for all of
-    /// them: 800 bytes each.
+    /// them: 1,100 bytes each.
     #[arg(long, env = "MOST_SESSIONS", default_value_t = MOST_SESSIONS, value_parser = clap::value_parser!(u32).range(1..))]
     pub most_sessions: u32,
+    /// Most sessions that go on at once of those that began at one client address.
+    #[arg(long, env = "SESSIONS_PER_ADDRESS", default_value_t = SESSIONS_PER_ADDRESS, value_parser = clap::value_parser!(u32).range(1..))]
+    pub sessions_per_address: u32,
+    /// Password hashes that one client address may cost each second, and four times as many at once:
+    /// one of each sign-in, right or wrong, and of each sign-up.
+    #[arg(long, env = "PASSWORD_HASHES_PER_SECOND", default_value_t = PASSWORD_HASHES_PER_SECOND, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub password_hashes_per_second: u32,
 }
 
 /// How many fit into the 64 MB of `deploy/redis/redis.conf`.
-const MOST_SESSIONS: u32 = 50_000;
+const MOST_SESSIONS: u32 = 40_000;
+
+/// A quarter of all: one address leaves room for others.
+const SESSIONS_PER_ADDRESS: u32 = 10_000;
+
+/// A quarter of what two replicas can hash on two cores that have nothing else to do.
+const PASSWORD_HASHES_PER_SECOND: u32 = 25;
 
 impl service::Settings for Settings {
     fn listeners(&self) -> &Listeners {
@@ -78,7 +91,7 @@ const TIMEOUTS: Timeouts = Timeouts {
 #[derive(Clone)]
 struct Identity {
     accounts: PgPool,
-    failures: Failures,
+    allowances: Allowances,
     passwords: Passwords,
     sessions: Sessions,
 }
@@ -100,7 +113,11 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         name: &settings.redis_name,
         password: settings.redis_password_file.reveal(),
     };
-    let sessions = Sessions::open(&watched, settings.most_sessions);
+    let most = Most {
+        in_all: settings.most_sessions,
+        at_address: settings.sessions_per_address,
+    };
+    let sessions = Sessions::open(&watched, most);
     service::wait::until_ready(&process, "redis", || sessions.answer()).await?;
     process.spawn(
         "prune keys",
@@ -120,9 +137,13 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     });
     routes::start_metrics();
     sessions::start_metrics();
+    let allowances = Allowances::at(
+        sessions.primary().clone(),
+        settings.password_hashes_per_second,
+    );
     let identity = Identity {
         accounts,
-        failures: Failures::at(sessions.primary().clone()),
+        allowances,
         passwords,
         sessions,
     };
@@ -148,13 +169,12 @@ mod tests {
     fn whatever_a_request_waits_for_is_given_up_before_the_request() {
         let query = TIMEOUTS.acquire + TIMEOUTS.statement;
         assert!(query < READ_TIMEOUT, "who am I: {query:?}");
-        // The first of its line, it is judged once more.
-        let judged = TURNS + sentinel::ANSWER_TIMEOUT;
-        let sign_in = judged + query + HASHES + sentinel::CONFIRMED_TIMEOUT;
+        let taken = sentinel::ANSWER_TIMEOUT;
+        let sign_in = taken + query + TURNS + HASHES + sentinel::CONFIRMED_TIMEOUT;
         assert!(sign_in < REQUEST_TIMEOUT, "signing in: {sign_in:?}");
         // A key and an address may each be waited for, and a repetition is asked for its password.
         let asked = TIMEOUTS.acquire + 2 * TIMEOUTS.lock + query;
-        let sign_up = TURNS + HASHES + asked + sentinel::ANSWER_TIMEOUT;
+        let sign_up = 2 * taken + TURNS + HASHES + asked;
         assert!(sign_up < REQUEST_TIMEOUT, "signing up: {sign_up:?}");
         assert!(TIMEOUTS.lock < TIMEOUTS.statement);
     }

@@ -3,13 +3,8 @@
 //! There is one block of memory of the size that a hash needs, made once, and each hash takes its turn
 //! at it. So memory and CPU stay bounded however many requests come. A request that waits too long
 //! for its turns is refused with 503. One that needs two turns waits for both together no longer than
-//! for one.
-//!
-//! Before that, requests wait in lines, and the first of each line waits for the memory. So the turns
-//! go round: a line that is long takes no more of them than one that is short. All sign-ups have one
-//! line. Sign-ins have many, and those of one client or one account the same ([`Passwords::line`]).
+//! for one. That no client has so many turns that others wait is for [`crate::allowances`].
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -17,7 +12,7 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use problem::Problem;
 use prometheus::{Histogram, register_histogram};
-use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::{Instant, timeout_at};
 
 use crate::fields::{NewPassword, Password};
@@ -29,11 +24,7 @@ const LANES: u32 = 1;
 
 /// How long a request waits for its turns to hash, all of them together. With what it waits for
 /// besides it is less than a request may take: a test of `lib.rs` adds it up.
-pub(crate) const TURNS: Duration = Duration::from_secs(4);
-
-/// How many lines sign-ins wait in. Two that have nothing to do with each other rarely meet in one,
-/// and on another replica, where a retry may go, they do not meet again.
-const LINES: u64 = 1024;
+pub(crate) const TURNS: Duration = Duration::from_secs(3);
 
 static SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
     #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
@@ -50,10 +41,6 @@ static SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
 #[derive(Clone)]
 pub(crate) struct Passwords {
     memory: Arc<Mutex<Vec<Block>>>,
-    sign_ups: Arc<Mutex<()>>,
-    lines: Arc<[Mutex<()>]>,
-    /// Says which line is whose, in each process in another way.
-    lots: RandomState,
     parameters: Params,
     /// The hash of nobody's password: checked where there is no account, so that it takes as long.
     nobody: PasswordHash,
@@ -73,26 +60,9 @@ impl Passwords {
         let _ = &*SECONDS;
         Ok(Self {
             memory: Arc::new(Mutex::new(memory)),
-            sign_ups: Arc::default(),
-            lines: (0..LINES).map(|_| Mutex::default()).collect(),
-            lots: RandomState::new(),
             parameters,
             nobody,
         })
-    }
-
-    /// Waits in the line of this name, and is the first of it until what this returns is dropped.
-    ///
-    /// # Errors
-    /// 503 where others were first `until` then.
-    pub(crate) async fn line(
-        &self,
-        name: &str,
-        until: Instant,
-    ) -> Result<MutexGuard<'_, ()>, Problem> {
-        let number = self.lots.hash_one(name) % LINES;
-        let line = &self.lines[usize::try_from(number).map_err(Problem::internal)?];
-        timeout_at(until, line.lock()).await.map_err(|_| crowded())
     }
 
     /// The hash of a new password, in the PHC string format.
@@ -106,9 +76,6 @@ impl Passwords {
     ) -> Result<String, Problem> {
         let salt = random_salt().map_err(Problem::internal)?;
         let password = password.reveal().to_owned();
-        let _first = timeout_at(until, self.sign_ups.lock())
-            .await
-            .map_err(|_| crowded())?;
         Ok(self
             .take_turn(password, salt, self.parameters.clone(), until)
             .await?
@@ -286,57 +253,5 @@ mod tests {
         drop(turn);
         let hashed = passwords.hash(&new_password("correct horse"), later()).await;
         assert!(hashed.is_ok());
-    }
-
-    #[tokio::test]
-    async fn sign_ups_leave_every_other_turn_to_sign_ins() {
-        let passwords = Passwords::new().unwrap();
-        let turn = passwords.memory.clone().lock_owned().await;
-        let finished = Arc::new(std::sync::Mutex::new(Vec::new()));
-        let mut tasks = tokio::task::JoinSet::new();
-        for _ in 0..40 {
-            let (passwords, finished) = (passwords.clone(), finished.clone());
-            tasks.spawn(async move {
-                let hash = passwords.hash(&new_password("correct horse"), later()).await;
-                finished.lock().unwrap().push("sign-up");
-                hash.map(drop)
-            });
-        }
-        // The runtime of this test has one thread: by then all of them wait.
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        let (passwords, ended) = (passwords.clone(), finished.clone());
-        tasks.spawn(async move {
-            let checked = passwords
-                .check(&password("correct horse"), None, later())
-                .await;
-            ended.lock().unwrap().push("sign-in");
-            checked.map(drop)
-        });
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        drop(turn);
-        while let Some(done) = tasks.join_next().await {
-            done.unwrap().unwrap();
-        }
-        let finished = finished.lock().unwrap();
-        let before = finished.iter().take_while(|what| **what == "sign-up");
-        // One has the turn before it. What else the machine does may let a few more be seen first.
-        assert!(before.count() < 20, "{finished:?}");
-    }
-
-    #[tokio::test]
-    async fn a_line_is_of_one_account_and_holds_up_no_other() {
-        let passwords = Passwords::new().unwrap();
-        let first = passwords.line("ada", later()).await.unwrap();
-        let soon = || Instant::now() + Duration::from_millis(20);
-        let refused = passwords.line("ada", soon()).await;
-        assert_eq!(refused.unwrap_err().status(), 503);
-        // One of them may have drawn the same line, and not all.
-        let mut passed = 0;
-        for other in ["bob", "eve", "mallory", "trent", "victor"] {
-            passed += usize::from(passwords.line(other, soon()).await.is_ok());
-        }
-        assert!(passed > 0);
-        drop(first);
-        assert!(passwords.line("ada", later()).await.is_ok());
     }
 }

@@ -46,8 +46,8 @@ mod tests {
     use tokio::task::JoinSet;
     use uuid::Uuid;
 
-    use crate::routes::testing::{TestIdentity, sessions};
-    use crate::sessions::{Age, IDLE_AT_MOST, MOST, QUESTION_TIMEOUT, Token};
+    use crate::routes::testing::{TestIdentity, sessions, some_client};
+    use crate::sessions::{LIFETIME, MOST, QUESTION_TIMEOUT, Token};
 
     /// What the check of a session comes to.
     async fn checked(identity: &TestIdentity, token: &Token) -> u16 {
@@ -63,7 +63,8 @@ mod tests {
             id: Uuid::now_v7(),
             role: Role::Organiser,
         };
-        let (token, _) = identity.sessions.begin(account, Age::New).await.unwrap();
+        let begun = identity.sessions.begin(account, some_client()).await;
+        let (token, _) = begun.unwrap();
         let checked = identity
             .check(Some(&format!("Bearer {}", token.reveal())))
             .await;
@@ -75,7 +76,7 @@ mod tests {
         assert_eq!(checked.headers["x-account-role"], "organiser");
         let left = identity.sessions.time_left(&token).await;
         assert!(
-            (IDLE_AT_MOST.num_seconds() - 60..=IDLE_AT_MOST.num_seconds()).contains(&left),
+            (LIFETIME.num_seconds() - 60..=LIFETIME.num_seconds()).contains(&left),
             "{left}"
         );
     }
@@ -88,7 +89,10 @@ mod tests {
             id: Uuid::now_v7(),
             role: Role::Customer,
         };
-        let begin = async || identity.sessions.begin(account, Age::New).await.unwrap().0;
+        let begin = async || {
+            let begun = identity.sessions.begin(account, some_client()).await;
+            begun.unwrap().0
+        };
         let mut tokens = Vec::new();
         for _ in 0..MOST {
             tokens.push(begin().await);
@@ -114,7 +118,10 @@ mod tests {
         let mut crowd = JoinSet::new();
         for _ in 0..3 * MOST {
             let sessions = identity.sessions.clone();
-            crowd.spawn(async move { sessions.begin(account, Age::New).await.unwrap().0 });
+            crowd.spawn(async move {
+                let begun = sessions.begin(account, some_client()).await;
+                begun.unwrap().0
+            });
         }
         let mut good = 0;
         for token in crowd.join_all().await {
@@ -134,7 +141,10 @@ mod tests {
             id: Uuid::now_v7(),
             role: Role::Customer,
         };
-        let begin = async || identity.sessions.begin(account, Age::New).await.unwrap().0;
+        let begin = async || {
+            let begun = identity.sessions.begin(account, some_client()).await;
+            begun.unwrap().0
+        };
         let ended = async |token: &Token| {
             let authorization = format!("Bearer {}", token.reveal());
             let refused = identity.check(Some(&authorization)).await;

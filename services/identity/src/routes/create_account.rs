@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::read_account::AccountView;
 use crate::Identity;
+use crate::allowances::Place;
 use crate::client_address::ClientAddress;
-use crate::failures::Attempt;
 use crate::fields::{Name, NewEmail, NewPassword, Password};
 use crate::passwords::TURNS;
 
@@ -94,6 +94,7 @@ pub(super) async fn create(
         role,
     } = request;
     let turns_until = Instant::now() + TURNS;
+    identity.allowances.take_hash(address).await?;
     // Before the transaction: none stands open while this one waits for its turn to hash.
     let password_hash = identity.passwords.hash(&password, turns_until).await?;
     let operation = Operation {
@@ -146,11 +147,11 @@ pub(super) async fn create(
     .await?;
     match begun {
         Ok(answer) => {
-            let attempt = Attempt::new(email, address);
-            identity.failures.know(&attempt).await;
+            identity.allowances.signed_up(&Place::of(email, address)).await;
             Ok(answer.into_response())
         }
         Err(first) => {
+            identity.allowances.take_hash(address).await?;
             same_password(&identity, email, &password.into(), turns_until).await?;
             Ok(first.into_response())
         }

@@ -16,11 +16,10 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Identity;
+use crate::allowances::Place;
 use crate::client_address::ClientAddress;
-use crate::failures::Attempt;
 use crate::fields::{Email, Password};
 use crate::passwords::TURNS;
-use crate::sessions::Age;
 
 static SIGN_INS: LazyLock<IntCounterVec> = LazyLock::new(|| {
     #[allow(clippy::expect_used)] // a clash of metric names is a mistake in the program
@@ -61,16 +60,15 @@ pub(super) struct Session {
     account_id: Uuid,
     /// What the account may do.
     role: Role,
-    /// When the session ends at the latest. It ends before if it is not used for an hour.
+    /// When the session ends, unless it is ended before.
     expires_at: DateTime<Utc>,
 }
 
 /// Sign in.
 ///
 /// The `token` of the answer is what requests that need a session send as `Authorization: Bearer`.
-/// An account has ten sessions at most: the eleventh ends the oldest. A session ends a day after it
-/// began, and when it was not used for an hour. Failed sign-ins to an account or
-/// from an address that are many make further ones wait.
+/// A session ends a day after it began. An account has ten sessions at most: the eleventh ends the
+/// oldest. Sign-ins from one address are limited, and those that fail further; then each has to wait.
 #[utoipa::path(
     post,
     path = "/api/identity/sessions",
@@ -88,7 +86,7 @@ pub(super) struct Session {
         Answers<{ DOOR | DATABASE | BODY }>,
         (status = 201, body = Session, description = "The session"),
         (status = 401, body = problem::Body, content_type = "application/problem+json", description = "wrong-credentials"),
-        (status = 429, body = problem::Body, content_type = "application/problem+json", description = "too-many-failures, too-many-requests (both with Retry-After)"),
+        (status = 429, body = problem::Body, content_type = "application/problem+json", description = "too-many-failures, too-many-requests, too-many-sessions (all with Retry-After)"),
         (status = 503, body = problem::Body, content_type = "application/problem+json", description = "unavailable, sessions-full (both with Retry-After)"),
     )
 )]
@@ -102,8 +100,8 @@ pub(super) async fn sign_in(
         Ok(_) => "succeeded",
         Err(problem) => match problem.slug() {
             "wrong-credentials" => "wrong_credentials",
-            "too-many-failures" => "limited",
-            "sessions-full" => "no_room",
+            "too-many-failures" | "too-many-requests" => "limited",
+            "too-many-sessions" | "sessions-full" => "no_room",
             _ => "failed",
         },
     };
@@ -116,29 +114,20 @@ async fn begin(
     credentials: &Credentials,
     address: ClientAddress,
 ) -> Result<Session, Problem> {
-    let until = Instant::now() + TURNS;
-    let attempt = Attempt::new(credentials.email.as_str(), address);
-    // Most of a flood ends here.
-    let line = identity.failures.judge(&attempt).await?;
-    let line = identity.passwords.line(line, until).await?;
-    // Of those that were before this one in its line, the last may have failed once too often.
-    identity.failures.judge(&attempt).await?;
+    let (password, until) = (&credentials.password, Instant::now() + TURNS);
+    let place = Place::of(credentials.email.as_str(), address);
+    let hashes = password.spellings().len();
+    identity.allowances.take_sign_in(&place, hashes).await?;
     let found = sqlx::query!(
-        r#"SELECT id, role, password_hash,
-                  created_at > clock_timestamp() - interval '1 day' AS "is_new!"
-           FROM accounts WHERE lower(email) = lower($1)"#,
+        "SELECT id, role, password_hash FROM accounts WHERE lower(email) = lower($1)",
         credentials.email.as_str()
     )
     .fetch_optional(&identity.accounts)
     .await?;
     let hash = found.as_ref().map(|found| found.password_hash.as_str());
     // Without an account a hash is computed all the same: time does not tell who has one.
-    let right = identity
-        .passwords
-        .check(&credentials.password, hash, until)
-        .await?;
+    let right = identity.passwords.check(password, hash, until).await?;
     let Some(found) = found.filter(|_| right) else {
-        identity.failures.count(&attempt).await?;
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
             "wrong-credentials",
@@ -146,20 +135,14 @@ async fn begin(
             "no account has this address and password",
         ));
     };
-    drop(line);
     let role = found
         .role
         .parse()
         .map_err(|()| Problem::internal("an account has an unknown role"))?;
     let account = Account { id: found.id, role };
-    let age = if found.is_new {
-        Age::New
-    } else {
-        Age::Settled
-    };
     let (begun, ()) = tokio::join!(
-        identity.sessions.begin(account, age),
-        identity.failures.know(&attempt)
+        identity.sessions.begin(account, address),
+        identity.allowances.signed_in(&place)
     );
     let (token, expires_at) = begun?;
     Ok(Session {
@@ -186,6 +169,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     use crate::routes::testing::{PASSWORD, Said, TestIdentity, ada, sessions, some_address};
+    use crate::sessions::Sessions;
 
     #[sqlx::test]
     #[ignore = "needs the stores: make test"]
@@ -321,48 +305,116 @@ mod tests {
 
     #[sqlx::test]
     #[ignore = "needs the stores: make test"]
-    async fn guesses_at_an_account_from_many_addresses_are_limited_and_lock_nobody_out(
-        pool: PgPool,
-    ) {
+    async fn guesses_at_an_account_from_many_addresses_do_not_limit_its_owner(pool: PgPool) {
         let identity = TestIdentity::open(pool).await;
         let body = ada();
         identity.sign_up("k", &body).await;
         let email = body["email"].as_str().unwrap();
-        let mut limited = false;
-        for _ in 0..ENOUGH {
-            let attacker = some_address();
-            let first = identity.sign_in_from(&attacker, email, WRONG).await;
-            assert_eq!(first.status, 401, "the first from an address is heard");
-            limited = is_limited(&identity.sign_in_from(&attacker, email, WRONG).await);
-            if limited {
-                break;
-            }
+        for _ in 0..30 {
+            let guess = identity.sign_in_from(&some_address(), email, WRONG).await;
+            assert_eq!(guess.status, 401, "{}", guess.body);
         }
-        assert!(limited);
         for address in [identity.home.as_str(), some_address().as_str()] {
             let session = identity.sign_in_from(address, email, PASSWORD).await;
             assert_eq!(session.status, 201, "{address}: {}", session.body);
         }
     }
 
+    /// Sends this many sign-ins at once, half of them to each replica, and returns the answers.
+    async fn at_once(
+        replicas: &[Arc<TestIdentity>; 2],
+        address: &str,
+        count: usize,
+        email: impl Fn() -> String,
+        password: &'static str,
+    ) -> Vec<Said> {
+        let mut asked = JoinSet::new();
+        for number in 0..count {
+            let replica = replicas[number % 2].clone();
+            let (address, email) = (address.to_owned(), email());
+            asked.spawn(async move { replica.sign_in_from(&address, &email, password).await });
+        }
+        asked.join_all().await
+    }
+
+    async fn real() -> Sessions {
+        let sessions = sessions(&std::env::var("REDIS_SENTINELS").unwrap());
+        assert!(sessions.ready().await, "no primary of Redis was found");
+        sessions
+    }
+
     #[sqlx::test]
     #[ignore = "needs the stores: make test"]
-    async fn as_many_guesses_at_once_are_limited_as_one_after_the_other(pool: PgPool) {
-        let identity = Arc::new(TestIdentity::open(pool).await);
+    async fn guesses_at_once_at_two_replicas_are_limited_as_one_after_the_other(pool: PgPool) {
+        // With hashes for all of them: it is the failures that are limited.
+        let replica = async || Arc::new(TestIdentity::hashing(pool.clone(), real().await, 100));
+        let replicas = [replica().await, replica().await];
         let (attacker, began) = (some_address(), Instant::now());
-        let mut guesses = JoinSet::new();
-        for _ in 0..200 {
-            let (identity, attacker) = (identity.clone(), attacker.clone());
-            guesses.spawn(async move {
-                let unknown = ada()["email"].as_str().unwrap().to_owned();
-                identity.sign_in_from(&attacker, &unknown, WRONG).await
-            });
-        }
-        let answers = guesses.join_all().await;
+        let unknown = || ada()["email"].as_str().unwrap().to_owned();
+        let answers = at_once(&replicas, &attacker, 200, unknown, WRONG).await;
         let heard = answers.iter().filter(|said| said.status == 401).count();
         // Forty, and what refills meanwhile.
-        let most = 40.0 + 2.0 * began.elapsed().as_secs_f64() + 1.0;
+        let most = 40.0 + 2.0 * began.elapsed().as_secs_f64();
         assert!(heard as f64 <= most, "{heard} of 200, and not {most}");
+        assert!(answers.iter().any(is_limited));
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn right_passwords_are_hashed_at_a_limited_rate_and_keep_no_other_address_out(
+        pool: PgPool,
+    ) {
+        let replica = async || Arc::new(TestIdentity::hashing(pool.clone(), real().await, 2));
+        let replicas = [replica().await, replica().await];
+        let body = ada();
+        let email = body["email"].as_str().unwrap();
+        assert_eq!(replicas[0].sign_up("k", &body).await.status, 201);
+        let (attacker, began) = (some_address(), Instant::now());
+        let flood = at_once(&replicas, &attacker, 40, || email.to_owned(), PASSWORD);
+        let (answers, elsewhere) = tokio::join!(
+            flood,
+            replicas[0].sign_in_from(&some_address(), email, PASSWORD)
+        );
+        assert_eq!(elsewhere.status, 201, "{}", elsewhere.body);
+        // Eight, and what refills meanwhile.
+        let most = 8.0 + 2.0 * began.elapsed().as_secs_f64();
+        let (heard, refused): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|said| said.status != 429);
+        assert!(heard.len() as f64 <= most, "{} and not {most}", heard.len());
+        assert!(!refused.is_empty());
+        for said in refused {
+            assert_eq!(said.body["type"], "/problems/too-many-requests");
+            assert!(said.headers.contains_key("retry-after"));
+        }
+        // Sign-ups take from the same allowance. It refills, so some may be heard.
+        let mut tries = 0..ENOUGH;
+        loop {
+            let refused = replicas[1].sign_up_from(&attacker, "k", &ada()).await;
+            if refused.status == 429 {
+                assert_eq!(refused.body["type"], "/problems/too-many-requests");
+                break;
+            }
+            assert!(tries.next().is_some());
+        }
+    }
+
+    #[sqlx::test]
+    #[ignore = "needs the stores: make test"]
+    async fn signing_in_to_an_account_of_ones_own_gives_no_further_guesses(pool: PgPool) {
+        let identity = TestIdentity::open(pool).await;
+        let (own, attacker) = (ada(), some_address());
+        identity.sign_up_from(&attacker, "k", &own).await;
+        let (own, began) = (own["email"].as_str().unwrap(), Instant::now());
+        let mut heard = 0;
+        for _ in 0..60 {
+            let right = identity.sign_in_from(&attacker, own, PASSWORD).await;
+            let unknown = ada()["email"].as_str().unwrap().to_owned();
+            let wrong = identity.sign_in_from(&attacker, &unknown, WRONG).await;
+            heard += usize::from(wrong.status == 401);
+            assert!([201, 429].contains(&right.status.as_u16()), "{}", right.body);
+        }
+        let most = 40.0 + 2.0 * began.elapsed().as_secs_f64();
+        assert!(heard as f64 <= most, "{heard} and not {most}");
     }
 
     #[sqlx::test]

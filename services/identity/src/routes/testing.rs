@@ -3,6 +3,8 @@
 //! `DATABASE_URL` names a Postgres where databases may be made; `REDIS_SENTINELS` and
 //! `REDIS_PASSWORD_FILE` name the Redis nodes.
 
+use std::net::IpAddr;
+
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -15,10 +17,10 @@ use tower::ServiceExt;
 use uuid::Uuid;
 
 use crate::Identity;
-use crate::client_address;
-use crate::failures::Failures;
+use crate::allowances::Allowances;
+use crate::client_address::{self, ClientAddress};
 use crate::passwords::Passwords;
-use crate::sessions::Sessions;
+use crate::sessions::{Most, Sessions};
 
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -46,10 +48,15 @@ impl TestIdentity {
     }
 
     pub(super) fn with(accounts: PgPool, sessions: Sessions) -> Self {
+        Self::hashing(accounts, sessions, crate::PASSWORD_HASHES_PER_SECOND)
+    }
+
+    /// Where a client's address may cost so many hashes a second.
+    pub(super) fn hashing(accounts: PgPool, sessions: Sessions, per_second: u32) -> Self {
         let passwords = Passwords::new().unwrap();
         let identity = Identity {
             accounts,
-            failures: Failures::at(sessions.primary().clone()),
+            allowances: Allowances::at(sessions.primary().clone(), per_second),
             passwords,
             sessions: sessions.clone(),
         };
@@ -119,11 +126,15 @@ impl TestIdentity {
 
 /// Sessions in the Redis nodes that these sentinels watch.
 pub(crate) fn sessions(sentinels: &str) -> Sessions {
-    sessions_up_to(crate::MOST_SESSIONS, sentinels)
+    let most = Most {
+        in_all: crate::MOST_SESSIONS,
+        at_address: crate::SESSIONS_PER_ADDRESS,
+    };
+    sessions_up_to(most, sentinels)
 }
 
 /// The same, with room for so many. All tests share the nodes, and their sessions.
-pub(crate) fn sessions_up_to(most: u32, sentinels: &str) -> Sessions {
+pub(crate) fn sessions_up_to(most: Most, sentinels: &str) -> Sessions {
     let password: Secret = std::env::var("REDIS_PASSWORD_FILE")
         .unwrap()
         .parse()
@@ -137,10 +148,15 @@ pub(crate) fn sessions_up_to(most: u32, sentinels: &str) -> Sessions {
     Sessions::open(&watched, most)
 }
 
-/// An address that no other test uses: the counts of failures are kept in one Redis.
+/// An address that no other test uses: all allowances are kept in one Redis.
 pub(super) fn some_address() -> String {
     let [a, b, c]: [u16; 3] = rand::random();
     format!("fd00:{a:x}:{b:x}:{c:x}::1")
+}
+
+/// A client at such an address.
+pub(crate) fn some_client() -> ClientAddress {
+    some_address().parse::<IpAddr>().unwrap().into()
 }
 
 /// A new account's body, with an address that no other test uses.

@@ -33,7 +33,7 @@ static MOST: LazyLock<IntGauge> = LazyLock::new(|| {
 /// Runs until the process drains. While Redis does not answer, the last count stands.
 pub(crate) async fn forever(sessions: Sessions, process: Process) -> anyhow::Result<()> {
     LazyLock::force(&SESSIONS);
-    MOST.set(i64::from(sessions.most));
+    MOST.set(i64::from(sessions.most.in_all));
     loop {
         let mut ask = redis::pipe();
         ask.cmd("ZCOUNT")

@@ -28,7 +28,7 @@ use problem::Problem;
 use prometheus::{IntCounterVec, register_int_counter_vec};
 use uuid::Uuid;
 
-use super::{IDLE_AT_LEAST, Sessions, Token, away, no_session};
+use super::{Sessions, Token, away, no_session};
 
 /// The longest that one check takes.
 pub(crate) const QUESTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -75,14 +75,9 @@ impl Sessions {
 
     async fn check(&self, token: &Token) -> (&'static str, Result<Account, Problem>) {
         for tries in 1..=TRIES {
-            let mut ask = question(token);
-            ask.cmd("TTL").arg(token.key());
-            if let Ok((found, left)) = self.primary.ask::<(Found, i64)>(&ask).await {
+            if let Ok((found,)) = self.primary.ask::<(Found,)>(&question(token)).await {
                 let account = account(found);
                 let account = account.and_then(|account| account.ok_or_else(no_session));
-                if account.is_ok() && left < IDLE_AT_LEAST.num_seconds() {
-                    self.prolong(token);
-                }
                 return ("primary", account);
             }
             if let Some(answers) = self.ask_without_primary(token).await {
@@ -137,8 +132,7 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
-    use crate::routes::testing::sessions;
-    use crate::sessions::Age;
+    use crate::routes::testing::{sessions, some_client};
 
     async fn real() -> Sessions {
         let sessions = sessions(&std::env::var("REDIS_SENTINELS").unwrap());
@@ -175,8 +169,8 @@ mod tests {
     async fn without_a_primary_a_session_counts_and_one_that_was_signed_out_does_not() {
         let sessions = real().await;
         let account = somebody();
-        let (token, _) = sessions.begin(account, Age::New).await.unwrap();
-        let (other, _) = sessions.begin(account, Age::New).await.unwrap();
+        let (token, _) = sessions.begin(account, some_client()).await.unwrap();
+        let (other, _) = sessions.begin(account, some_client()).await.unwrap();
         assert_eq!(settled(&sessions, &token).await.unwrap().id, account.id);
         assert_eq!(settled(&sessions, &other).await.unwrap().id, account.id);
         // From the moment of the answer on, not from some time later.
@@ -192,7 +186,7 @@ mod tests {
         let sessions = real().await;
         let account = somebody();
         for _ in 0..50 {
-            let (token, _) = sessions.begin(account, Age::New).await.unwrap();
+            let (token, _) = sessions.begin(account, some_client()).await.unwrap();
             sessions.end(&token).await.unwrap();
             assert!(check_without_primary(&sessions, &token).await.is_err());
         }
