@@ -26,6 +26,9 @@ export BACKGROUND_CROWD=${BACKGROUND_CROWD:-$crowd}
 export HOLD_SECONDS=${HOLD_SECONDS:-20} SETTLEMENT_SECONDS=${SETTLEMENT_SECONDS:-10}
 # One customer of a scenario holds as many seats as a hundred others would.
 export SEATS_PER_ACCOUNT=${SEATS_PER_ACCOUNT:-500}
+# All customers of all scenarios come from one address.
+export PASSWORD_HASHES_PER_SECOND=${PASSWORD_HASHES_PER_SECOND:-1000}
+export SESSIONS_PER_ADDRESS=${SESSIONS_PER_ADDRESS:-40000}
 # Named here with their defaults, so that what stands in the user's .env is not
 # taken for this stack.
 export LEASE_SECONDS=${LEASE_SECONDS:-5} SWEEP_SECONDS=${SWEEP_SECONDS:-1}
