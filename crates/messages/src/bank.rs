@@ -10,7 +10,8 @@ use uuid::Uuid;
 /// The most one movement may be, in minor units: sums of it stay far from overflow.
 pub const MOST_MINOR: i64 = 100_000_000_000;
 
-/// `POST /v1/charges`: take money from a card.
+/// `POST /v1/charges`: take money from a card. `POST /v1/cancellations`, with the same key: end that
+/// charge.
 #[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ChargeRequest {

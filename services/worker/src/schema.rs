@@ -1,4 +1,4 @@
-//! Waiting for the tables and columns: they are `booking`'s, which makes them by its own migrations.
+//! Waiting for the tables: they are `booking`'s, which makes them by its own migrations.
 
 use service::{Process, wait};
 use sqlx::PgPool;
@@ -11,8 +11,7 @@ pub async fn wait(pool: &PgPool, process: &Process) -> anyhow::Result<()> {
     wait::until_ready(process, "booking's tables", || {
         sqlx::query!(
             r#"SELECT (SELECT count(*) FROM events WHERE false) + (SELECT count(*) FROM seats WHERE false)
-                + (SELECT count(requested_attempt) FROM orders WHERE false)
-                + (SELECT count(*) FROM tickets WHERE false)
+                + (SELECT count(*) FROM orders WHERE false) + (SELECT count(*) FROM tickets WHERE false)
                 + (SELECT count(*) FROM settlements WHERE false)
                 + (SELECT count(*) FROM ledger_entries WHERE false)
                 + (SELECT count(*) FROM outbox WHERE false)

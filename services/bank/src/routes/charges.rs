@@ -37,11 +37,17 @@ pub(super) async fn charge(
     key: Key,
     Json(request): Json<ChargeRequest>,
 ) -> Result<Json<Movement>, Problem> {
+    let behaviour = Behaviour::of(&request.card);
+    let ask = ask(&key, request)?;
+    bank.carry_out(ask, behaviour).await.map(Json)
+}
+
+/// What a charge with this key asks for.
+pub(super) fn ask(key: &Key, request: ChargeRequest) -> Result<Ask, Problem> {
     check_number("card", &request.card)?;
     check_amount(request.amount_minor)?;
     money::check("currency", &request.currency)?;
-    let behaviour = Behaviour::of(&request.card);
-    let ask = Ask {
+    Ok(Ask {
         kind: Kind::Charge,
         key: key.as_str().to_owned(),
         amount_minor: request.amount_minor,
@@ -49,8 +55,7 @@ pub(super) async fn charge(
         reference: request.reference,
         number: Some(request.card),
         charge_id: None,
-    };
-    bank.carry_out(ask, behaviour).await.map(Json)
+    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! All of `/v1` asks for the API key; only the API's own description is open.
 
 mod balance;
+mod cancellations;
 mod charges;
 mod movements;
 mod payouts;
@@ -35,6 +36,7 @@ const DOCUMENT: Document<'_> = Document {
 pub(crate) fn router(bank: Bank) -> Router {
     let routes = service::openapi::with_bearer("api_key", "The API key of a caller.")
         .routes(routes!(charges::charge))
+        .routes(routes!(cancellations::cancel))
         .routes(routes!(refunds::refund))
         .routes(routes!(payouts::pay_out))
         .routes(routes!(movements::list))

@@ -9,7 +9,7 @@ use prometheus::{
 
 /// Shows the counts before there is anything to count.
 pub(super) fn show() {
-    for operation in ["charge", "refund", "payout"] {
+    for operation in ["charge", "cancellation", "refund", "payout"] {
         SECONDS.with_label_values(&[operation]);
         for outcome in ["succeeded", "declined", "timeout", "error", "open"] {
             REQUESTS.with_label_values(&[operation, outcome]);

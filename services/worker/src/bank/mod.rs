@@ -136,6 +136,26 @@ impl Bank {
         .await
     }
 
+    /// Ends a charge that may have been requested: gets its movement where there is one, and else
+    /// declines its key for ever.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn cancel_charge(
+        &self,
+        key: &str,
+        body: &ChargeRequest,
+    ) -> Result<Movement, Failure> {
+        self.ask(Call {
+            operation: "cancellation",
+            key,
+            body,
+            timeout: PAYMENT_TIMEOUT,
+            breaker: &self.payments,
+        })
+        .await
+    }
+
     /// Gives a charge back.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
 //! A charge: paid, declined, or paid only to be refunded, because the customer changed their mind or
 //! because the event began meanwhile.
 //!
-//! The start of the event is judged twice. Before the bank receives a charge: of an event that has
-//! begun none is requested, and the order expires. And where the charge is settled: an order is paid
-//! only if its settlement commits before the start, so what was charged across the line is refunded.
-//! Between the two the order itself notes that the bank may have its charge (`requested_attempt`),
-//! before the request is sent. So after an answer that got lost the bank is asked with the same key
-//! again, whatever the clock says, and no money stays there unseen.
+//! The start of the event is judged twice. Before the bank is asked: once the event has begun, the
+//! worker cancels the charge instead of requesting it. And after the row of the order is locked: an
+//! order becomes paid only if its event has not begun by then, so what was charged across the line is
+//! refunded.
+//!
+//! Whether the bank has the charge already, the bank decides by its key. An earlier request may have
+//! lost its answer, may still be under way, or may be one of another worker. A cancellation either
+//! gets the movement that the key has, or declines the key for ever. So no money stays at the bank
+//! unseen.
 
 use messages::bank::{ChargeRequest, Movement, Outcome};
 use messages::outbox::{Destination, Kind};
@@ -24,7 +27,8 @@ use crate::ledger::{self, Posting};
 pub const MOST_CARDS: i32 = 5;
 
 impl Payments {
-    /// Charges the order's card and settles what came of it.
+    /// Charges the order's card, or ends its charge once the event has begun, and settles what came
+    /// of it.
     pub(super) async fn charge(
         &self,
         row: Row,
@@ -42,7 +46,12 @@ impl Payments {
             currency: order.currency.clone(),
             reference: order.id,
         };
-        let movement = self.bank.charge(&order.charge_key(), &body).await?;
+        let key = order.charge_key();
+        let movement = if order.event_begun {
+            self.bank.cancel_charge(&key, &body).await?
+        } else {
+            self.bank.charge(&key, &body).await?
+        };
         self.settle_charge(row, order, &movement, traceparent).await
     }
 
@@ -74,36 +83,6 @@ impl Payments {
                         self.paid(&mut tx, &order, movement.id, traceparent).await?
                     }
                     Outcome::Declined => self.declined(&mut tx, &order).await?,
-                };
-                let delivered = delivery::deliver(&mut tx, &row).await?;
-                tx.done(Some((result, delivered)))
-            },
-        )
-        .await?;
-        Ok(conclude(asked, settled))
-    }
-
-    /// Ends an order whose event began before the bank was asked for its charge.
-    pub(super) async fn too_late(&self, row: Row, asked: &Order) -> Result<Settled, Failure> {
-        // Read committed: the order and the outbox row are locked before they are read.
-        let settled = transaction::run(
-            &self.pool,
-            "end unpaid order",
-            Isolation::ReadCommitted,
-            |mut tx| async move {
-                let order = Order::lock(&mut tx, asked.id).await?;
-                if delivery::lock(&mut tx, row.id).await?.is_err() {
-                    return tx.done(None);
-                }
-                if order.state != State::Pending || order.charge_requested {
-                    return Err(Failure::Inconsistent("the order changed while it was ended"));
-                }
-                let result = if order.cancel_requested {
-                    order.cancel(&mut tx).await?;
-                    "cancelled"
-                } else {
-                    order.expire(&mut tx).await?;
-                    "expired"
                 };
                 let delivered = delivery::deliver(&mut tx, &row).await?;
                 tx.done(Some((result, delivered)))

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bank::{self, Bank};
 use crate::patience::{self, Patience};
 pub use charge::MOST_CARDS;
-use order::{Order, State};
+use order::Order;
 
 /// Why a message could not be settled this time.
 #[derive(Debug, thiserror::Error)]
@@ -130,18 +130,10 @@ impl Payments {
     }
 
     async fn take(&self, row: Row, traceparent: Option<&str>) -> Result<Settled, Failure> {
+        let order = Order::read(&self.pool, row.group).await?;
         match row.kind {
-            Kind::Charge => {
-                let order = Order::request_charge(&self.pool, row.group).await?;
-                if order.state == State::Pending && !order.charge_requested {
-                    return self.too_late(row, &order).await;
-                }
-                self.charge(row, &order, traceparent).await
-            }
-            Kind::Refund => {
-                let order = Order::read(&self.pool, row.group).await?;
-                self.refund(row, &order).await
-            }
+            Kind::Charge => self.charge(row, &order, traceparent).await,
+            Kind::Refund => self.refund(row, &order).await,
             Kind::RenderTickets => Err(Failure::Inconsistent("tickets on the payments queue")),
         }
     }

@@ -64,8 +64,6 @@ pub struct Order {
     pub charge_id: Option<Uuid>,
     /// Whether the event has begun, by the database's clock, judged after any lock was had.
     pub event_begun: bool,
-    /// Whether the bank may have received the present charge.
-    pub charge_requested: bool,
 }
 
 /// An order as the database writes it.
@@ -80,7 +78,6 @@ struct Stored {
     attempt: i32,
     charge_id: Option<Uuid>,
     event_begun: bool,
-    charge_requested: bool,
 }
 
 impl Order {
@@ -92,31 +89,8 @@ impl Order {
         let found = sqlx::query_as!(
             Stored,
             r#"SELECT orders.id, event_id, state, cancel_requested, total_minor, orders.currency,
-                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!",
-                requested_attempt = attempt AS "charge_requested!"
+                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!"
             FROM orders JOIN events ON events.id = event_id WHERE orders.id = $1"#,
-            id,
-        )
-        .fetch_optional(database)
-        .await?;
-        Self::from_stored(found)
-    }
-
-    /// The order as it stands, and noted as one whose charge the bank may receive from now on: unless
-    /// its event has begun. What was noted before stays noted.
-    ///
-    /// # Errors
-    /// There is none, or the database was away.
-    pub async fn request_charge(database: impl PgExecutor<'_>, id: Uuid) -> Result<Self, Failure> {
-        let found = sqlx::query_as!(
-            Stored,
-            r#"UPDATE orders SET requested_attempt = CASE
-                WHEN state = 'pending' AND starts_at > clock_timestamp() THEN attempt
-                ELSE requested_attempt END
-            FROM events WHERE orders.id = $1 AND events.id = event_id
-            RETURNING orders.id, event_id, state, cancel_requested, total_minor, orders.currency,
-                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!",
-                requested_attempt = attempt AS "charge_requested!""#,
             id,
         )
         .fetch_optional(database)
@@ -134,12 +108,11 @@ impl Order {
             Stored,
             r#"WITH locked AS MATERIALIZED (
                 SELECT id, event_id, state, cancel_requested, total_minor, currency, card, attempt,
-                    charge_id, requested_attempt
+                    charge_id
                 FROM orders WHERE id = $1 FOR UPDATE
             )
             SELECT locked.id, event_id, state, cancel_requested, total_minor, locked.currency,
-                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!",
-                requested_attempt = attempt AS "charge_requested!"
+                card, attempt, charge_id, starts_at <= clock_timestamp() AS "event_begun!"
             FROM locked JOIN events ON events.id = event_id"#,
             id,
         )
@@ -161,7 +134,6 @@ impl Order {
             attempt: order.attempt,
             charge_id: order.charge_id,
             event_begun: order.event_begun,
-            charge_requested: order.charge_requested,
         })
     }
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use messages::bank::{ChargeRequest, Movement};
 use messages::outbox::{Destination, Kind, Pointer};
 use queue::Outcome;
 use sqlx::PgPool;
@@ -214,21 +215,53 @@ async fn what_was_charged_across_the_start_of_the_event_is_refunded(pool: PgPool
     world.assert_agreement().await;
 }
 
+/// The request with which any version of a worker charges the first card of an order.
+async fn charged_by_another_worker(world: &World, order: Uuid, card: &str) -> Movement {
+    let request = ChargeRequest {
+        card: card.to_owned(),
+        amount_minor: PRICE,
+        currency: "EUR".to_owned(),
+        reference: order,
+    };
+    let key = format!("charge-{order}-1");
+    world.bank.charge(&key, &request).await.unwrap()
+}
+
 #[sqlx::test(migrator = "crate::MIGRATOR")]
 #[ignore = "needs the stores: make test"]
-async fn a_card_that_is_declined_across_the_start_of_the_event_ends_the_order(pool: PgPool) {
+async fn what_a_worker_of_an_older_version_charged_before_the_start_is_refunded(pool: PgPool) {
     let world = World::new(pool, FINE).await;
-    let order = world.order(DECLINED).await;
-    // Another worker has sent the request.
-    sqlx::query("UPDATE orders SET requested_attempt = attempt")
-        .execute(&world.pool)
-        .await
-        .unwrap();
+    let (charged, declined) = (world.order(FINE).await, world.order(DECLINED).await);
+    charged_by_another_worker(&world, charged.id, FINE).await;
+    charged_by_another_worker(&world, declined.id, DECLINED).await;
+    begin(&world).await;
+    let payments = world.payments();
+    for charge in [&charged.charge, &declined.charge] {
+        assert_eq!(payments.settle(charge).await.unwrap(), Settled::Done);
+    }
+    assert_eq!(world.state(declined.id).await, "expired");
+    assert_eq!(world.seats_of(declined.id).await, 0);
+    assert_eq!(world.state(charged.id).await, "cancelling");
+    let refund = world.last(Destination::Payments, charged.id).await;
+    let refunded = payments.settle(&refund.unwrap()).await.unwrap();
+    assert_eq!(refunded, Settled::Done);
+    assert_eq!(world.state(charged.id).await, "cancelled");
+    assert_eq!(world.books().await.refunded_minor, PRICE);
+    world.assert_agreement().await;
+}
+
+#[sqlx::test(migrator = "crate::MIGRATOR")]
+#[ignore = "needs the stores: make test"]
+async fn a_request_that_reaches_the_bank_after_its_order_ended_moves_no_money(pool: PgPool) {
+    let world = World::new(pool, FINE).await;
+    let order = world.order(FINE).await;
     begin(&world).await;
     let settled = world.payments().settle(&order.charge).await.unwrap();
     assert_eq!(settled, Settled::Done);
     assert_eq!(world.state(order.id).await, "expired");
-    assert_eq!(world.seats_of(order.id).await, 0);
+    let late = charged_by_another_worker(&world, order.id, FINE).await;
+    assert_eq!(late.outcome, messages::bank::Outcome::Declined);
+    assert_eq!(world.books().await.charged_minor, 0);
     world.assert_agreement().await;
 }
 
