@@ -175,10 +175,10 @@ async fn is_outside_a_transaction(connection: &mut PgConnection) -> Result<bool,
     ask.fetch_one(connection).await?.try_get(0)
 }
 
-/// How long a migration waits for a lock before it is tried again. The table locks that it needs are
-/// had sooner: what holds them are transactions of requests, and those are limited. The lock that
-/// keeps replicas from migrating together is held for as long as another's migrations take.
-const MIGRATION_LOCK: Duration = Duration::from_secs(60);
+/// How long a migration waits for a lock before it is tried again. Requests that need the table queue
+/// behind a migration that waits for it, so it waits not much longer than they do. The lock that keeps
+/// replicas from migrating together is tried again until another's migrations are done.
+const MIGRATION_LOCK: Duration = Duration::from_secs(1);
 
 /// How long the connection for migrations waits for a node that takes writes, before that is tried
 /// again.
