@@ -46,7 +46,8 @@ where
 }
 
 /// The same for work that takes as long as it takes, and that repeats only a failure which
-/// `may_pass`. An attempt that is under way when [`BOUND`] is over is not cut off.
+/// `may_pass`. An attempt that is under way when [`BOUND`] is over is not cut off; one that is under
+/// way when the process is asked to stop is dropped.
 ///
 /// # Errors
 /// The last failure, one that cannot pass, or that the process was asked to stop meanwhile.
@@ -64,7 +65,11 @@ where
     let deadline = tokio::time::Instant::now() + BOUND;
     let mut pause = Duration::from_millis(50);
     loop {
-        let failure = match attempt().await {
+        let tried = tokio::select! {
+            tried = attempt() => tried,
+            () = process.draining() => anyhow::bail!("stopped while waiting for {part}"),
+        };
+        let failure = match tried {
             Ok(value) => return Ok(value),
             Err(failure) => failure,
         };
@@ -111,6 +116,18 @@ mod tests {
         let done = until_done(&process, "a part", |_| false, after_3).await;
         assert!(done.is_err());
         assert_eq!(tries.get(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_wait_also_in_the_middle_of_an_attempt() {
+        let process = Process::new();
+        let hangs = || async {
+            process.drain();
+            std::future::pending::<anyhow::Result<()>>().await
+        };
+        let waits = until_done(&process, "a part", |_| true, hangs);
+        let ended = tokio::time::timeout(BOUND, waits).await;
+        assert!(ended.unwrap().is_err());
     }
 
     #[tokio::test(start_paused = true)]
