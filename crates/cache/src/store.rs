@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, Value, cmd};
+use redis::{AsyncConnectionConfig, Client, Cmd, RedisError, ToRedisArgs, Value, cmd};
 
 use crate::entry::{self, Found};
 
@@ -24,8 +24,10 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// Most keys that wait for their deletion; above it everything is deleted instead.
+/// Most keys that wait for their deletion; above it every entry is deleted instead.
 const MOST_DOOMED: usize = 4096;
+/// How many entries are looked through at once where every one is deleted.
+const SCANNED: u32 = 1000;
 
 /// Stores a value only where its own lease still stands: `KEYS[1]` the place, `ARGV` the lease,
 /// the entry, its life in milliseconds.
@@ -101,8 +103,9 @@ impl std::fmt::Debug for Inner {
 }
 
 impl Store {
-    /// A store on the Redis at `address` (host:port). It begins away and connects in the
-    /// background at once; has to be called within a Tokio runtime.
+    /// A store on the Redis at `address` (host:port, or host:port/number for a database that is not
+    /// the first). It begins away and connects in the background at once; has to be called within a
+    /// Tokio runtime.
     ///
     /// # Errors
     /// The address cannot be read.
@@ -273,17 +276,42 @@ impl Inner {
                     std::mem::take(&mut state.all_doomed),
                 )
             };
-            let mut delete = cmd(if all { "FLUSHDB" } else { "EVAL" });
-            if !all {
-                delete.arg(FORGET).arg(doomed.len()).arg(&doomed);
-            }
-            if let Err(error) = delete.exec_async(&mut connection).await {
+            let forgotten = if all {
+                forget_all(&mut connection).await
+            } else {
+                let forget = forget(doomed.len(), &doomed);
+                forget.exec_async(&mut connection).await
+            };
+            if let Err(error) = forgotten {
                 let mut state = self.lock();
                 state.doomed.extend(doomed);
                 state.all_doomed |= all;
                 return Err(error);
             }
         }
+    }
+}
+
+/// Deletes what stands at so many keys, fences excepted.
+fn forget(count: usize, keys: impl ToRedisArgs) -> Cmd {
+    let mut eval = cmd("EVAL");
+    eval.arg(FORGET).arg(count).arg(keys);
+    eval
+}
+
+/// Deletes every entry that has stood there since before this began, fences excepted.
+async fn forget_all(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let mut cursor = 0_u64;
+    loop {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("COUNT").arg(SCANNED);
+        let (next, keys): (u64, Vec<Vec<u8>>) = scan.query_async(connection).await?;
+        let forget = forget(keys.len(), &keys);
+        forget.exec_async(connection).await?;
+        if next == 0 {
+            return Ok(());
+        }
+        cursor = next;
     }
 }
 

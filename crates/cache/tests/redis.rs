@@ -419,6 +419,41 @@ async fn what_changed_while_the_cache_was_away_is_deleted_before_the_cache_is_re
 
 #[tokio::test]
 #[ignore = "needs the stores: make test"]
+async fn fences_of_others_stay_where_more_changed_than_a_process_can_remember() {
+    // A database of its own: nearly all of it is deleted.
+    let database = "/5";
+    let road = Road::to(&address()).await;
+    let store = store_at(&(road.address() + database)).await;
+    let others_store = store_at(&(address() + database)).await;
+    assert!(store.ready(DEADLINE).await && others_store.ready(DEADLINE).await);
+    let cache = Cache::new("test", store.clone(), Options::default());
+    let other = Arc::new(Cache::new("test", others_store, Options::default()));
+    let (changed, fenced) = (key(), key());
+    assert_eq!(read(&cache, &changed, "old").await, text("old"));
+
+    road.block();
+    for number in 0..5_000 {
+        change(&cache, &number.to_string()).await;
+    }
+    change(&cache, &changed).await;
+    let began = Instant::now();
+    let hanging = hanging_change(&other, &fenced).await;
+    road.open();
+    assert!(store.ready(DEADLINE).await);
+    assert_eq!(read(&cache, &changed, "new").await, text("new"));
+    assert_eq!(read(&cache, &fenced, "old").await, text("old"));
+    hanging.abort();
+    assert!(hanging.await.is_err());
+    let after = read(&cache, &fenced, "new").await;
+    // On a busy machine the fence may be over by now.
+    assert!(
+        after == text("new") || began.elapsed() > FENCE,
+        "stored while a change was under way"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs the stores: make test"]
 async fn straight_loads_are_limited() {
     let store = store_at("127.0.0.1:1").await;
     let options = Options {
