@@ -17,7 +17,7 @@ use crate::event::{Draft, Event};
 use crate::{Catalog, etag, rules};
 
 /// How often the change is tried where another one came in between and `If-Match` names its version
-/// as well.
+/// as well. All tries together take less than a request may.
 const ATTEMPTS: u32 = 3;
 
 /// Replace an event.
@@ -110,9 +110,18 @@ fn made_already(event: &Event, versions: &IfMatch, draft: Draft) -> Result<Respo
 #[cfg(test)]
 mod tests {
     use axum::http::StatusCode;
+    use service::http::REQUEST_TIMEOUT;
 
     use super::*;
+    use crate::table::OPERATION_TIMEOUT;
     use crate::trial::{self, As, Trial};
+
+    #[test]
+    fn its_tries_take_less_than_the_request_may() {
+        // Each reads and writes the document, and meets the cache before it writes and after it.
+        let each = 2 * OPERATION_TIMEOUT + 2 * cache::OPERATION_TIMEOUT;
+        assert!(ATTEMPTS * each < REQUEST_TIMEOUT, "{each:?}");
+    }
 
     fn path(id: Uuid) -> String {
         format!("/api/catalog/events/{id}")
