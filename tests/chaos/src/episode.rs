@@ -53,14 +53,16 @@ struct Times {
 }
 
 impl Times {
-    fn of(&self, moment: Moment) -> Duration {
+    /// When a moment came; nothing where no other node led.
+    fn of(&self, moment: Moment) -> Option<Duration> {
         match moment {
-            Moment::Fault => self.fault,
-            // Where none led, nothing that counts was asked after it.
-            Moment::Led => self.led.unwrap_or(self.undo),
-            Moment::Restored => self.restored,
+            Moment::Fault => Some(self.fault),
+            Moment::Led => self.led,
+            Moment::Restored => Some(self.restored),
             // A role that nobody struck was well all the time.
-            Moment::Healthy(target) => self.healthy.get(&target).copied().unwrap_or(self.restored),
+            Moment::Healthy(target) => {
+                Some(self.healthy.get(&target).copied().unwrap_or(self.restored))
+            }
         }
     }
 }
@@ -269,7 +271,7 @@ async fn until_well(
     // What had to be well without the part must be so once more when it comes back.
     let from = |check: &Check| match check.from {
         Moment::Fault | Moment::Led => times.undo,
-        moment => times.of(moment),
+        moment => times.of(moment).unwrap_or(times.undo),
     };
     let after =
         |check: &&Check| check.from != Moment::Fault || check.measure == Measure::GoodInARow;
@@ -312,7 +314,7 @@ fn checked(stage: &Stage, step: &Step, probers: &Probers, times: &Times) -> Vec<
         };
         checked.push(Checked::judge(check, &stage.pace, &window));
         let after = Window {
-            from: times.undo,
+            from: Some(times.undo),
             until: times.settled,
             ..window
         };

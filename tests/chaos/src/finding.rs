@@ -41,8 +41,8 @@ pub struct Window<'a> {
     pub samples: &'a [Sample],
     /// When the fault was made.
     pub fault: Duration,
-    /// What the time is counted from.
-    pub from: Duration,
+    /// What the time is counted from; nothing where that did not come.
+    pub from: Option<Duration>,
     /// The last moment at which something was asked that counts.
     pub until: Duration,
 }
@@ -51,15 +51,20 @@ impl Checked {
     /// Judges the samples of a check's probe.
     #[must_use]
     pub fn judge(check: &Check, pace: &Pace, window: &Window) -> Self {
-        let Window { samples, from, .. } = *window;
-        let waiting = recovery::waiting_at(samples, from);
-        let took = recovery::well_again(check.measure, samples, from, window.until);
+        let samples = window.samples;
+        let waiting = window
+            .from
+            .map_or(0, |from| recovery::waiting_at(samples, from));
         let waits = check.measure.waits();
-        let refused = waits && recovery::refused_meanwhile(samples, window.fault, from);
+        let took = window.from.and_then(|from| {
+            let refused = waits && recovery::refused_meanwhile(samples, window.fault, from);
+            let took = recovery::well_again(check.measure, samples, from, window.until);
+            took.filter(|_| !refused)
+        });
         Self {
             probe: check.probe,
             says: format!("{}{}", check.probe.says(), since(check)),
-            seconds: took.filter(|_| !refused).map(|took| took.as_secs_f64()),
+            seconds: took.map(|took| took.as_secs_f64()),
             bound: (check.bound)(pace, waiting).as_secs_f64(),
             comes_back: false,
         }
@@ -355,6 +360,35 @@ mod tests {
             "2 visits were broken off",
         ];
         assert_eq!(seen.wrongs(), wrongs);
+    }
+
+    #[test]
+    fn what_is_counted_from_another_leader_is_not_kept_where_none_led() {
+        let sample = |second| Sample {
+            asked: Duration::from_secs(second),
+            answered: Duration::from_secs(second),
+            came: recovery::Came::Good,
+        };
+        let samples: Vec<_> = (0..20).map(sample).collect();
+        for measure in [Measure::GoodInARow, Measure::LongestGap] {
+            let check = Check {
+                probe: Probe::Hold,
+                from: Moment::Led,
+                measure,
+                bound: |_, _| Duration::from_secs(3),
+            };
+            let kept = |from| {
+                let window = Window {
+                    samples: &samples,
+                    fault: Duration::from_secs(1),
+                    from,
+                    until: Duration::from_secs(19),
+                };
+                Checked::judge(&check, &Pace::default(), &window).kept()
+            };
+            assert!(kept(Some(Duration::from_secs(2))));
+            assert!(!kept(None));
+        }
     }
 
     #[test]
