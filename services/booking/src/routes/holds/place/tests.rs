@@ -414,6 +414,7 @@ async fn holds_of_one_account_at_once_never_exceed_its_limit(pool: PgPool) {
                 break answer;
             }
             assert_eq!(answer.headers["retry-after"], "1");
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     });
     let answers = join_all(tries).await;
