@@ -1,9 +1,23 @@
 #!/bin/sh
 # Both ways of the compose files can be read, and nothing but the edge is
 # published; every container has what every container must have; each image is
-# built by one service; all pools of connections together leave Postgres room.
+# built by one service; all pools of connections together leave Postgres room;
+# deploy/settings.sh names every setting.
 set -eu
 cd "$(dirname "$0")/../.."
+
+# shellcheck source=deploy/settings.sh
+. deploy/settings.sh
+for name in $(cat docker-compose.yml deploy/*/*.yml | grep -o '\${[A-Z_]*' | tr -d '${' | sort -u); do
+    case "$name" in
+    *_IMAGE | GRAFANA | PIP_INDEX_URL | ETCD_INITIAL_CLUSTER_STATE) continue ;;
+    esac
+    # shellcheck disable=SC2086
+    printf '%s\n' $settings | grep -qx "$name" || {
+        echo "compose-files: $name is not among the settings in deploy/settings.sh" >&2
+        exit 1
+    }
+done
 
 for grafana in on off; do
     GRAFANA=$grafana docker compose config --format json >.state/compose-$grafana.json

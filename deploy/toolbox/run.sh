@@ -45,11 +45,12 @@ for name in http_proxy https_proxy ftp_proxy all_proxy no_proxy; do
     options="$options --env $name= --env $(echo "$name" | tr a-z A-Z)="
 done
 
+# Compose commands in here have to come to the same stack.
+# shellcheck source=deploy/settings.sh
+. "$root/deploy/settings.sh"
+for name in $settings; do options="$options --env $name"; done
+
 # shellcheck disable=SC2086
 exec docker run --rm $options --volume "$root:$root" --workdir "$root" \
-    --env BOXOFFICE_PORT --env BOXOFFICE_NETWORK --env BACKGROUND_CROWD \
-    --env HOLD_SECONDS --env SETTLEMENT_SECONDS --env LEASE_SECONDS --env SWEEP_SECONDS \
-    --env VISIBILITY_SECONDS --env RESEND_SECONDS --env EVENT_KEEP_HOURS \
-    --env DOOR_REQUESTS_PER_SECOND --env DOOR_SIGN_INS_PER_SECOND --env DOOR_CONNECTIONS \
     --env COLD_STARTS --env RUST_BACKTRACE=1 --env RUST_LIB_BACKTRACE=0 --env PROPTEST_CASES --env FUZZ_EXAMPLES \
     "$image" "$@"
