@@ -9,9 +9,12 @@ cd "$here/../.."
 
 # What the whole stack takes (docs/benchmarks.md), in MB, with room for Grafana.
 memory_mb=2000
-# In GB: images and the builder's caches; and what a stack writes that is built.
+# In GB: images and the builder's caches; what a stack that is built writes until it
+# removes the oldest of it (the archive of WAL, the nodes' own WAL, time series, logs);
+# and what a build takes while the stack runs.
 first_disk_gb=10
-disk_gb=2
+disk_gb=6
+running_disk_gb=2
 
 found=0
 cannot() {
@@ -147,6 +150,7 @@ look_at_disk() {
     [ -n "$is_local" ] && [ -d "$folder" ] || return 0
     needed=$first_disk_gb
     ! docker image inspect boxoffice/booking >/dev/null 2>&1 || needed=$disk_gb
+    ! runs || needed=$running_disk_gb
     free=$(df -Pk "$folder" 2>/dev/null | awk 'NR == 2 { printf "%d", $4 / 1000000 }') || true
     [ -z "$free" ] || [ "$free" -ge "$needed" ] \
         || cannot "$free GB are free in $folder, and $needed are needed: remove something, such as what no container uses (docker system prune)"
