@@ -22,6 +22,7 @@ limit_req_zone \$binary_remote_addr zone=requests:4m rate=${REQUESTS_PER_SECOND}
 limit_req_zone \$binary_remote_addr zone=sign_ins:1m rate=${SIGN_INS_PER_SECOND}r/s;
 limit_conn_zone \$binary_remote_addr zone=requests_in_flight:1m;
 limit_conn requests_in_flight $(((CONNECTIONS + 1) / 2));
+limit_conn_zone \$binary_remote_addr zone=dashboard_queries:1m;
 LIMITS
 # Connections in any state, so that half of them may be requests in flight while the
 # rest are idle, or still to send one.
