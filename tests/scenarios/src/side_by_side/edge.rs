@@ -161,6 +161,34 @@ async fn many_headers_are_no_reason_for_an_empty_answer() -> anyhow::Result<()> 
     Ok(())
 }
 
+/// More than an address may have of queries of dashboards.
+const IN_FLIGHT: usize = 12;
+
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_panel_is_not_refused_because_of_other_requests_in_flight() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let nginx = stack.project.one("nginx").await?;
+    if nginx.setting("GRAFANA").await?.as_deref() != Some("on") {
+        println!("not checked: this stack is without Grafana");
+        return Ok(());
+    }
+    let host = stack.door.address().trim_start_matches("http://");
+    let headers = "Content-Type: application/json\r\nContent-Length: 2\r\n";
+    let without_body = request("POST", "/api/identity/sessions", headers);
+    let mut in_flight = Vec::new();
+    for _ in 0..IN_FLIGHT {
+        let mut stream = TcpStream::connect(host).await?;
+        stream.write_all(without_body.as_bytes()).await?;
+        in_flight.push(stream);
+    }
+    let query = request("POST", "/grafana/api/ds/query", headers) + "{}";
+    let answer = send(&stack, &query).await?;
+    ensure!(answer.status != 429, "{}", answer.head);
+    drop(in_flight);
+    Ok(())
+}
+
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
 async fn every_problem_stands_on_the_page_of_problems_and_has_a_page() -> anyhow::Result<()> {
