@@ -115,6 +115,33 @@ async fn after_all_orders_were_deleted_they_are_as_they_were_the_second_before()
     hall.every_promise_held().await
 }
 
+/// A node that promotes itself takes the number of its new timeline. Where another node has taken it
+/// the command ends with 126, by which Postgres ends too, instead of going on.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn a_timeline_that_another_node_has_taken_ends_a_promotion() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    // Far above all that a cluster comes to.
+    let history = "7FFFFF01.history";
+    let claim = |whose: &str| {
+        format!(
+            "rm -rf /tmp/claim && mkdir -p /tmp/claim/pg_wal && cd /tmp/claim \
+            && printf {whose} >pg_wal/{history} && sh /etc/boxoffice/archive.sh claim"
+        )
+    };
+    let one = stack.project.one("postgres-1").await?;
+    let other = stack.project.one("postgres-2").await?;
+    let mut ended = Vec::new();
+    for (node, whose) in [(&one, "one"), (&other, "other"), (&one, "one")] {
+        let done = node.run(&["sh", "-c", &claim(whose)]).await?;
+        ended.push(done.exit_code);
+    }
+    let remove = format!("rm -f /var/lib/postgresql/archive/wal/{history}");
+    one.run(&["sh", "-c", &remove]).await?;
+    ensure!(ended == [0, 126, 0], "{ended:?}");
+    Ok(())
+}
+
 /// Nothing is stopped for a moment that cannot be reached.
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
