@@ -17,6 +17,21 @@ resolvers=$(sed -n \
 [ -n "$resolvers" ] || { echo "nginx: /etc/resolv.conf names no server" >&2; exit 64; }
 echo "resolver ${resolvers}valid=1s ipv6=off;" >/tmp/resolver.conf
 
+# The key by which each service knows Nginx, for that service alone. The bank stands outside
+# and gets none, nor does Grafana.
+{
+    echo "map \$service_asked \$caller_key {"
+    for service in identity catalog booking worker; do
+        key=$(cat "/run/secrets/nginx/${service}_key")
+        echo "    $service \"$key\";"
+    done
+    echo "    default \"\";"
+    echo "}"
+    # For the check of a session, whichever service the request is for.
+    key=$(cat /run/secrets/nginx/identity_key)
+    echo "map \"\" \$session_check_key { default \"$key\"; }"
+} >/tmp/caller-keys.conf
+
 cat >/tmp/limits.conf <<LIMITS
 limit_req_zone \$binary_remote_addr zone=requests:4m rate=${REQUESTS_PER_SECOND}r/s;
 limit_req_zone \$binary_remote_addr zone=sign_ins:1m rate=${SIGN_INS_PER_SECOND}r/s;

@@ -37,6 +37,21 @@ role_password() { # <role> <process> <user id>
     give "$2" "$3" database_password "$password"
 }
 
+# The key by which one process is known to another, with both. Each pair has its own, so that
+# who is called cannot pass for its caller anywhere else (crates/service/src/callers.rs).
+caller_key() { # <caller> <user id> <called> <user id>
+    key=$(value "$1/$3_key" "$3/$1_key")
+    give "$1" "$2" "$3_key" "$key"
+    give "$3" "$4" "$1_key" "$key"
+}
+
+caller_key nginx 101 identity 10001
+caller_key nginx 101 catalog 10002
+caller_key nginx 101 booking 10003
+caller_key nginx 101 worker 10004
+caller_key catalog 10002 booking 10003
+caller_key crowd 10006 booking 10003
+
 for role in superuser replicator rewinder; do
     give postgres 999 "${role}_password" "$(value "postgres/${role}_password")"
 done

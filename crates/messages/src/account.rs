@@ -1,6 +1,7 @@
 //! Who asks: the headers that Nginx sets after its session check.
 //!
-//! Nginx removes both headers from what clients send, so a service behind it may believe them.
+//! Nginx removes both headers from what clients send, and a service answers nobody but Nginx, which
+//! it knows by a key (`service::callers`). So a route may rely on them.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;

@@ -2,6 +2,8 @@
 //!
 //! The public one is what Nginx passes requests to. The internal one has `/livez`, `/readyz`,
 //! `/metrics` and `/internal`, and Nginx never passes anything to it but its own session check.
+//! Health and metrics are open to whoever reaches the process; a service wraps all other routes with
+//! [`crate::callers::only`].
 //! The internal one opens first, so that health can be asked while the process still waits for
 //! its stores.
 

@@ -13,6 +13,7 @@
 //! A body gets its settings and the [`Process`], makes what the process is made of, and returns
 //! the routers to serve. Tasks are spawned on the process, which waits for them when it stops.
 
+pub mod callers;
 pub mod database;
 pub mod health;
 pub mod http;
@@ -25,6 +26,7 @@ pub mod wait;
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub use callers::Key;
 use futures_util::future::BoxFuture;
 pub use http::Doors;
 pub use lifecycle::Process;

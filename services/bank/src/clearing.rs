@@ -9,11 +9,11 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use messages::bank::{MOST_MINOR, Movement};
 use problem::Problem;
+use service::Key;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::access::ApiKey;
 use crate::books::{Ask, Books, Recorded};
 use crate::sandbox::{Behaviour, SILENCE};
 
@@ -24,7 +24,7 @@ const UNDER_WAY: usize = 256;
 #[derive(Clone)]
 pub(crate) struct Bank {
     pub(crate) books: Books,
-    pub(crate) api_key: ApiKey,
+    pub(crate) api_key: Key,
     stop: CancellationToken,
     under_way: Arc<Semaphore>,
 }
@@ -33,7 +33,7 @@ impl Bank {
     pub(crate) fn new(books: Books, api_key: &str, stop: CancellationToken) -> Self {
         Self {
             books,
-            api_key: ApiKey::new(api_key),
+            api_key: Key::new(api_key),
             stop,
             under_way: Arc::new(Semaphore::new(UNDER_WAY)),
         }

@@ -111,7 +111,7 @@ impl Fixture {
             event_id: Uuid::now_v7(),
             organiser: who("organiser"),
             public: routes::public(app.clone()),
-            internal: routes::internal(app),
+            internal: routes::seating(app.clone()).merge(routes::books(app)),
         }
     }
 

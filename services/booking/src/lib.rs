@@ -55,7 +55,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service::database::{self, Timeouts};
-use service::{Doors, Process, health::Readiness};
+use service::{Doors, Process, callers, health::Readiness};
 use sqlx::migrate::Migrator;
 
 use overview::Overview;
@@ -111,8 +111,9 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         ticket_key: settings.ticket_public_key_file,
     };
     Ok(Doors {
-        public: routes::public(app.clone()),
-        internal: routes::internal(app),
+        public: callers::only(&settings.nginx_key_file, routes::public(app.clone())),
+        internal: callers::only(&settings.catalog_key_file, routes::seating(app.clone()))
+            .merge(callers::only(&settings.crowd_key_file, routes::books(app))),
         readiness,
         request_timeout: WRITE_TIMEOUT,
     })

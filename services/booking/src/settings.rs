@@ -1,7 +1,7 @@
 //! The settings of the process.
 
-use service::Listeners;
 use service::database::DatabaseSettings;
+use service::{Key, Listeners};
 
 use crate::ticket_code::TicketKey;
 
@@ -29,6 +29,15 @@ pub struct Settings {
     /// File with the Ed25519 public key of tickets, in hexadecimal.
     #[arg(long, env = "TICKET_PUBLIC_KEY_FILE")]
     pub(crate) ticket_public_key_file: TicketKey,
+    /// File with the key by which Nginx is known.
+    #[arg(long, env = "NGINX_KEY_FILE")]
+    pub(crate) nginx_key_file: Key,
+    /// File with the key of the catalogue, which puts seats on sale.
+    #[arg(long, env = "CATALOG_KEY_FILE")]
+    pub(crate) catalog_key_file: Key,
+    /// File with the key of the checkers, who read the books.
+    #[arg(long, env = "CROWD_KEY_FILE")]
+    pub(crate) crowd_key_file: Key,
 }
 
 impl service::Settings for Settings {

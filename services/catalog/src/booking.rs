@@ -11,11 +11,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use circuit_breaker::{Breaker, Options};
 use messages::seating::{PUT_TIMEOUT, PutSeating};
 use problem::Problem;
 use serde::Deserialize;
+use service::callers;
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -61,12 +62,16 @@ struct Kind {
 }
 
 impl Booking {
-    /// Booking at `url`.
+    /// Booking at `url`, which knows the catalogue by this key.
     ///
     /// # Errors
-    /// The address cannot be read.
-    pub fn new(url: &str) -> anyhow::Result<Self> {
+    /// The address or the key cannot be read.
+    pub fn new(url: &str, key: &str) -> anyhow::Result<Self> {
+        let mut key = HeaderValue::from_str(key).context("the key is no header")?;
+        key.set_sensitive(true);
+        let name = HeaderName::from_static(callers::CALLER_KEY);
         let client = reqwest::Client::builder()
+            .default_headers(HeaderMap::from_iter([(name, key)]))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(ANSWER_TIMEOUT)
             .pool_max_idle_per_host(2)
@@ -201,10 +206,13 @@ mod tests {
     use axum::extract::State;
     use axum::response::{IntoResponse, Response};
     use axum::routing::{get, put};
+    use service::Key;
 
     use super::*;
     use crate::event::Event;
     use crate::trial;
+
+    const KEY: &str = "the catalogue's";
 
     /// A booking that can be told what to answer, and counts who puts seats on sale.
     #[derive(Default)]
@@ -241,12 +249,15 @@ mod tests {
         moody.answers(status);
         let routes = Router::new()
             .route("/internal/events/{id}", put(Moody::put))
+            .with_state(moody.clone());
+        let ready = Router::new()
             .route("/readyz", get(Moody::ready))
             .with_state(moody.clone());
+        let routes = callers::only(&Key::new(KEY), routes).merge(ready);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        (moody, Booking::new(&url).unwrap())
+        (moody, Booking::new(&url, KEY).unwrap())
     }
 
     /// Puts the seats of an event of its own on sale; tells the status of a refusal.

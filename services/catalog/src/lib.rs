@@ -37,7 +37,7 @@ use anyhow::Context;
 use axum::Router;
 use sentinel::Watched;
 use service::health::Readiness;
-use service::{Doors, Process, wait};
+use service::{Doors, Process, callers, wait};
 
 use booking::Booking;
 use events::Events;
@@ -83,7 +83,8 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let events = Events::new(client, settings.dynamodb_table.clone());
     let catalog = Arc::new(Catalog {
         reads: Reads::new(&store),
-        booking: Booking::new(&settings.booking_url).context("BOOKING_URL")?,
+        booking: Booking::new(&settings.booking_url, settings.booking_key_file.reveal())
+            .context("BOOKING_URL")?,
         popularity,
         events,
     });
@@ -98,7 +99,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         async move { Ok(asked.events.answers().await?) }
     });
     Ok(Doors {
-        public: routes::public(catalog),
+        public: callers::only(&settings.nginx_key_file, routes::public(catalog)),
         internal: Router::new(),
         readiness,
         request_timeout: service::http::REQUEST_TIMEOUT,

@@ -1,7 +1,7 @@
 //! Settings of the process.
 
 use sentinel::Address;
-use service::Secret;
+use service::{Key, Secret};
 
 /// Event documents: browse, search by city and date, read, see the seats; organisers create,
 /// change and publish.
@@ -43,6 +43,12 @@ pub struct Settings {
     /// Address of booking's internal listener.
     #[arg(long, env = "BOOKING_URL", default_value = "http://booking:9000")]
     pub booking_url: String,
+    /// File with the key by which booking knows the catalogue.
+    #[arg(long, env = "BOOKING_KEY_FILE")]
+    pub booking_key_file: Secret,
+    /// File with the key by which Nginx is known.
+    #[arg(long, env = "NGINX_KEY_FILE")]
+    pub nginx_key_file: Key,
 }
 
 impl service::Settings for Settings {

@@ -76,7 +76,7 @@ impl Trial {
             events: Events::new(client, TABLE.to_owned()),
             reads: Reads::new(&store),
             popularity,
-            booking: Booking::new("http://127.0.0.1:1").unwrap(),
+            booking: Booking::new("http://127.0.0.1:1", "a key").unwrap(),
         });
         Self {
             routes: crate::routes::public(catalog.clone()),

@@ -20,7 +20,7 @@ use std::time::Duration;
 use sentinel::{Address, Watched};
 use service::database::{self, Timeouts};
 use service::health::Readiness;
-use service::{Doors, Listeners, Process, Secret};
+use service::{Doors, Key, Listeners, Process, Secret, callers};
 use sqlx::PgPool;
 
 use allowances::Allowances;
@@ -62,6 +62,9 @@ pub struct Settings {
     /// one of each sign-in, right or wrong, and of each sign-up.
     #[arg(long, env = "PASSWORD_HASHES_PER_SECOND", default_value_t = PASSWORD_HASHES_PER_SECOND, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub password_hashes_per_second: u32,
+    /// File with the key by which Nginx is known.
+    #[arg(long, env = "NGINX_KEY_FILE")]
+    pub nginx_key_file: Key,
 }
 
 /// How many fit into the 64 MB of `deploy/redis/redis.conf`.
@@ -148,8 +151,8 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         sessions,
     };
     Ok(Doors {
-        public: routes::public(identity.clone()),
-        internal: routes::internal(identity),
+        public: callers::only(&settings.nginx_key_file, routes::public(identity.clone())),
+        internal: callers::only(&settings.nginx_key_file, routes::internal(identity)),
         readiness,
         request_timeout: service::http::REQUEST_TIMEOUT,
     })

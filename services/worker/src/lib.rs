@@ -32,7 +32,7 @@ use messages::outbox::{Destination, Pointer};
 use queue::{Consumer, Delivery, Options, Outcome, Queue};
 use service::database::{self, Timeouts};
 use service::health::Readiness;
-use service::{Doors, Process};
+use service::{Doors, Process, callers};
 use sqlx::PgPool;
 use tracing::Instrument;
 
@@ -132,7 +132,7 @@ async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
         pool,
     };
     Ok(Doors {
-        public: routes::public(app),
+        public: callers::only(&settings.nginx_key_file, routes::public(app)),
         internal: Router::new(),
         readiness,
         request_timeout: service::http::REQUEST_TIMEOUT,

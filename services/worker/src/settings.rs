@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use service::database::DatabaseSettings;
-use service::{Listeners, Secret};
+use service::{Key, Listeners, Secret};
 
 /// The back office of booking: payments, tickets, the leader's tasks.
 #[derive(Clone, Debug, clap::Parser)]
@@ -30,6 +30,9 @@ pub struct Settings {
     /// File with the seed of the key that signs tickets: 32 bytes as hexadecimal digits.
     #[arg(long, env = "TICKET_SIGNING_KEY_FILE")]
     pub ticket_signing_key_file: Secret,
+    /// File with the key by which Nginx is known.
+    #[arg(long, env = "NGINX_KEY_FILE")]
+    pub nginx_key_file: Key,
     /// The leader's lease.
     #[arg(long, env = "LEASE_SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(2..=60))]
     pub lease_seconds: u64,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use chrono::{TimeDelta, Utc};
+use client::internal::CALLER_KEY;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection};
@@ -123,6 +124,7 @@ pub async fn put_event(booking: &str, rows: u32, seats_per_row: u32) -> anyhow::
     });
     client::http_client()?
         .put(format!("http://{booking}:9000/internal/events/{id}"))
+        .header(CALLER_KEY, client::secret("catalog/booking_key")?)
         .json(&seating)
         .send()
         .await?
@@ -141,6 +143,7 @@ async fn put_hall(booking: &str) -> anyhow::Result<Uuid> {
 pub struct Buyer {
     http: reqwest::Client,
     address: String,
+    key: String,
     event: Uuid,
     seats: u32,
 }
@@ -154,6 +157,7 @@ impl Buyer {
         Ok(Self {
             http: client::http_client()?,
             address: format!("http://{booking}:8080/api/booking"),
+            key: client::secret("nginx/booking_key")?,
             event,
             seats,
         })
@@ -176,6 +180,7 @@ impl Buyer {
         let answer = self
             .http
             .post(format!("{}/{what}", self.address))
+            .header(CALLER_KEY, &self.key)
             .header("x-account-id", customer)
             .header("x-account-role", "customer")
             .header("idempotency-key", Uuid::now_v7().to_string())

@@ -49,7 +49,10 @@ impl Stage {
             pace: pace(&project).await?,
             door: Door::at(&setting("BOXOFFICE_DOOR")?)?,
             witnesses: Witnesses {
-                booking: Some(Internal::at(&setting("BOOKING_URL")?)?),
+                booking: Some(Internal::at(
+                    &setting("BOOKING_URL")?,
+                    &client::secret("crowd/booking_key")?,
+                )?),
                 bank: Some(Bank::at(&setting("BANK_URL")?, &key)?),
             },
             project,

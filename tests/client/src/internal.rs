@@ -1,5 +1,5 @@
-//! `booking`'s internal listener, which Nginx does not expose: what the checkers compare clients'
-//! answers with.
+//! `booking`'s internal listener, which Nginx does not expose and which answers known callers alone:
+//! what the checkers compare clients' answers with.
 
 use std::time::Duration;
 
@@ -9,22 +9,28 @@ use uuid::Uuid;
 
 use super::http_client;
 
+/// Header with the key of a caller (`crates/service/src/callers.rs`).
+pub const CALLER_KEY: &str = "x-caller-key";
+
 /// A reader of `booking`'s internal pages.
 #[derive(Clone, Debug)]
 pub struct Internal {
     http: reqwest::Client,
     address: String,
+    key: String,
 }
 
 impl Internal {
-    /// `booking`'s internal listener at `address`, such as `http://booking:9000`.
+    /// `booking`'s internal listener at `address`, such as `http://booking:9000`; `key` is the one by
+    /// which it knows the checkers.
     ///
     /// # Errors
     /// The client could not be made.
-    pub fn at(address: &str) -> anyhow::Result<Self> {
+    pub fn at(address: &str, key: &str) -> anyhow::Result<Self> {
         Ok(Self {
             http: http_client()?,
             address: address.trim_end_matches('/').to_owned(),
+            key: key.trim().to_owned(),
         })
     }
 
@@ -62,6 +68,7 @@ impl Internal {
                 let response = self
                     .http
                     .get(format!("{}{path}", self.address))
+                    .header(CALLER_KEY, &self.key)
                     .send()
                     .await?;
                 response.error_for_status()?.json::<T>().await

@@ -86,6 +86,17 @@ pub fn http_client() -> anyhow::Result<reqwest::Client> {
         .context("the HTTP client could not be made")
 }
 
+/// A password or key of the stack that this process is joined to, by process and file, such as
+/// `crowd/bank_key` (`deploy/secrets/make-secrets.sh`).
+///
+/// # Errors
+/// It cannot be read.
+pub fn secret(name: &str) -> anyhow::Result<String> {
+    let file = format!("/run/secrets/{name}");
+    let text = std::fs::read_to_string(&file).with_context(|| file)?;
+    Ok(text.trim().to_owned())
+}
+
 /// Somebody in front of the door: an account with its session, or a visitor without one.
 #[derive(Clone, Debug)]
 pub struct Client {

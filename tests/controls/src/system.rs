@@ -11,7 +11,7 @@ use checkers::{Ending, PROMISES, Verdict, Witnesses};
 use client::bank::Bank;
 use client::booking::{Wanted, place_hold, place_order};
 use client::history::History;
-use client::internal::Internal;
+use client::internal::{CALLER_KEY, Internal};
 use client::{Ask, Budget, Client, Door, Failure, Hold, Order, Session};
 use crowd::run_id;
 use faults::{Container, Project};
@@ -49,6 +49,9 @@ pub const SEATS: u32 = 60;
 /// The bank's API key within a control.
 const BANK_KEY: &str = "a key for one run of a control";
 
+/// The key by which `booking` knows each of its callers within a control.
+const KEY_OF_CALLERS: &str = "a key of all callers of a control";
+
 impl System {
     /// Starts `booking` alone, with an event whose organiser is paid on `payout_account`.
     pub async fn start(programs: &Programs, payout_account: &str) -> anyhow::Result<Self> {
@@ -66,6 +69,7 @@ impl System {
         let [_, _, _, password] = scratch.parts()?;
         std::fs::write(folder.join("password"), password)?;
         std::fs::write(folder.join("bank_key"), BANK_KEY)?;
+        std::fs::write(folder.join("key_of_callers"), KEY_OF_CALLERS)?;
         let booking = booking(programs, &scratch, &folder).await?;
         let event_id = Uuid::now_v7();
         let seating = json!({
@@ -81,7 +85,8 @@ impl System {
         let http = client::http_client()?;
         let mut tries = 1;
         let put = loop {
-            let put = http.put(&address).json(&seating).send().await?;
+            let put = http.put(&address).header(CALLER_KEY, KEY_OF_CALLERS);
+            let put = put.json(&seating).send().await?;
             // On a busy machine a process that has just started may answer 503 at first.
             if put.status() != 503 || tries > 20 {
                 break put;
@@ -152,6 +157,7 @@ impl System {
             ("BANK_URL", bank.public.clone()),
             ("BANK_KEY_FILE", file("bank_key")),
             ("TICKET_SIGNING_KEY_FILE", key),
+            ("NGINX_KEY_FILE", file("key_of_callers")),
             ("LEASE_SECONDS", "2".to_owned()),
             ("SETTLEMENT_SECONDS", period.as_secs().to_string()),
         ]);
@@ -182,7 +188,7 @@ impl System {
 
     /// What `booking` has of the event.
     pub async fn audit(&self) -> anyhow::Result<Audit> {
-        Internal::at(&self.booking.internal)?
+        Internal::at(&self.booking.internal, KEY_OF_CALLERS)?
             .audit(self.event_id)
             .await
     }
@@ -191,7 +197,7 @@ impl System {
     pub async fn ending(&self) -> anyhow::Result<Ending> {
         let bank = self.bank.as_ref();
         let witnesses = Witnesses {
-            booking: Some(Internal::at(&self.booking.internal)?),
+            booking: Some(Internal::at(&self.booking.internal, KEY_OF_CALLERS)?),
             bank: bank
                 .map(|bank| Bank::at(&bank.public, BANK_KEY))
                 .transpose()?,
@@ -278,7 +284,8 @@ pub async fn buy(
 
 /// What Nginx would say after its session check.
 pub fn signed(client: &Client, ask: Ask) -> Ask {
-    ask.header("x-account-id", client.account_id().to_string())
+    ask.header(CALLER_KEY, KEY_OF_CALLERS)
+        .header("x-account-id", client.account_id().to_string())
         .header("x-account-role", "customer")
 }
 
@@ -287,6 +294,10 @@ async fn booking(programs: &Programs, scratch: &Scratch, folder: &Path) -> anyho
     let key = std::env::var("TICKET_PUBLIC_KEY_FILE").unwrap_or(key);
     let mut settings = database_settings(scratch, folder)?;
     settings.push(("TICKET_PUBLIC_KEY_FILE", key));
+    let callers = folder.join("key_of_callers").display().to_string();
+    for name in ["NGINX_KEY_FILE", "CATALOG_KEY_FILE", "CROWD_KEY_FILE"] {
+        settings.push((name, callers.clone()));
+    }
     spawn(programs, "booking", &settings, folder).await
 }
 

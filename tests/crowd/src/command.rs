@@ -69,6 +69,9 @@ struct Run {
     /// Address of booking's internal listener, to check what it has
     #[arg(long, env = "BOOKING_URL")]
     booking_internal: Option<String>,
+    /// File with the key by which booking knows the crowd
+    #[arg(long, env = "BOOKING_KEY_FILE", requires = "booking_internal")]
+    booking_key_file: Option<PathBuf>,
     /// File that the history is written to, as JSON lines
     #[arg(long)]
     history: Option<PathBuf>,
@@ -125,11 +128,15 @@ async fn run_and_report(settings: Run) -> anyhow::Result<ExitCode> {
         (Some(_), None) => anyhow::bail!("--bank needs --bank-key-file"),
         (None, _) => None,
     };
-    let booking = settings
-        .booking_internal
-        .as_deref()
-        .map(Internal::at)
-        .transpose()?;
+    let booking = match (&settings.booking_internal, &settings.booking_key_file) {
+        (Some(address), Some(file)) => {
+            let key = std::fs::read_to_string(file)
+                .with_context(|| format!("booking's key in {}", file.display()))?;
+            Some(Internal::at(address, &key)?)
+        }
+        (Some(_), None) => anyhow::bail!("--booking-internal needs --booking-key-file"),
+        (None, _) => None,
+    };
     let plan = Plan {
         customers: settings.customers,
         seats: settings.seats,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use client::booking::{Wanted, cancel_order, place_hold, place_order};
+use client::internal::CALLER_KEY;
 use client::{Ask, Client, Door, Failure, Hold, Order, OrderState};
 use crowd::visit::cards;
 
@@ -139,17 +140,19 @@ async fn through_the_twin(
         Ok(ready.status().is_success().then_some(address))
     })
     .await?;
-    let client = beside(hall, &format!("http://{address}:8080"))?;
+    let replica = beside(hall, &format!("http://{address}:8080"))?;
     // What Nginx would say after its session check.
+    let key = client::secret("nginx/booking_key")?;
     let signed = |ask: Ask| {
-        ask.header("x-account-id", ann.account_id().to_string())
+        ask.header(CALLER_KEY, key.as_str())
+            .header("x-account-id", ann.account_id().to_string())
             .header("x-account-role", "customer")
     };
     let wanted = Wanted::Best(1);
     let ask = signed(place_hold(ann.next_key(), hall.event_id, &wanted));
-    let hold: Hold = commit_then_repeat(proxy, &client, &ask).await?;
+    let hold: Hold = commit_then_repeat(proxy, &replica, &ask).await?;
     let ask = signed(place_order(ann.next_key(), hold.id, cards::FINE));
-    let order: Order = commit_then_repeat(proxy, &client, &ask).await?;
+    let order: Order = commit_then_repeat(proxy, &replica, &ask).await?;
     hall.until(0, order.id, OrderState::Paid, Duration::from_secs(10))
         .await?;
     Ok(())

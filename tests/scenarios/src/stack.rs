@@ -67,7 +67,10 @@ impl Stack {
         let stack = Self {
             project: Project::named(&project).await?,
             door: Door::at(&text("BOXOFFICE_DOOR", "http://nginx:8080"))?,
-            booking: Internal::at(&text("BOOKING_URL", "http://booking:9000"))?,
+            booking: Internal::at(
+                &text("BOOKING_URL", "http://booking:9000"),
+                &client::secret("crowd/booking_key")?,
+            )?,
             bank: Bank::at(&text("BANK_URL", "http://bank:8080"), &key)?,
             prometheus: text("PROMETHEUS_URL", "http://prometheus:9090"),
             hold: seconds("HOLD_SECONDS", 20)?,

@@ -52,10 +52,17 @@ pub fn public(app: App) -> Router {
     service::openapi::documented(DOCUMENT, routes).with_state(app)
 }
 
-/// Routes for the other processes and for checkers.
-pub fn internal(app: App) -> Router {
+/// What the catalogue calls.
+pub fn seating(app: App) -> Router {
     OpenApiRouter::new()
         .routes(routes!(events::put::put))
+        .with_state(app)
+        .into()
+}
+
+/// What checkers read.
+pub fn books(app: App) -> Router {
+    OpenApiRouter::new()
         .routes(routes!(ledger::read::read))
         .routes(routes!(outbox::read::read))
         .routes(routes!(audit::read::read))
