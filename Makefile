@@ -23,6 +23,7 @@ up: engine ## look at the machine, start everything, wait until a ticket could b
 	@deploy/engine/machine.sh
 	@echo "Building the images: some ten minutes the first time on two cores, seconds after that."
 	@deploy/images.sh
+	@deploy/networks.sh
 	@$(COMPOSE) up --detach --wait --wait-timeout 300
 	@echo
 	@echo "Boxoffice is open: http://localhost:$(PORT)/"

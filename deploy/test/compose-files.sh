@@ -1,7 +1,8 @@
 #!/bin/sh
 # Both ways of the compose files can be read, and nothing but the edge is
-# published; every container has what every container must have; each image is
-# built by one service; all pools of connections together leave Postgres room;
+# published; every container has what every container must have; what a label says of
+# its networks is what they are (tests/faults/src/container.rs); each image is built by
+# one service; all pools of connections together leave Postgres room;
 # deploy/settings.sh names every setting.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -42,6 +43,10 @@ for grafana in on off; do
                 | [\"http_proxy\", \"https_proxy\", \"ftp_proxy\", \"all_proxy\", \"no_proxy\"]
                 | all(\$set[.] == \"\" and \$set[ascii_upcase] == \"\"))
             | must(\"no published port\"; .value.ports == null or .key == \"nginx\")
+            | must(\"networks in its label\"; .key == \"secrets\" or (
+                [.value.networks | to_entries[]
+                    | .key + (if .value.ipv4_address then \"=\" + .value.ipv4_address else \"\" end)] | sort)
+                == ((.value.labels[\"boxoffice.networks\"] // \"\") | split(\" \") | sort))
             | must(\"no fixed name\"; .value.container_name == null)
             | must(\"pool\"; .value.environment.DATABASE_HOST == null or .value.environment.DATABASE_POOL != null)] | length > 0
     " ".state/compose-$grafana.json" >/dev/null

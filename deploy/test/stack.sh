@@ -54,6 +54,7 @@ down() { compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1; }
 # In the background, so that a signal ends it at once.
 up() {
     deploy/engine/readable.sh || exit
+    deploy/networks.sh "$project"
     docker compose --project-name "$project" up --detach --no-build --wait \
         --wait-timeout "${WAIT_SECONDS:-300}" >"$root/.state/$name-up.log" 2>&1 &
     up=$!

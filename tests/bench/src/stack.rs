@@ -121,12 +121,12 @@ impl Stack {
         Ok(inspected.size.context("an image without a size")? as f64)
     }
 
-    /// Leaves the stack's network and joins it again, also under the name of a service.
+    /// Leaves the network of the services and joins it again, also under the name of one.
     ///
     /// # Errors
     /// The engine refuses.
     pub async fn rejoin_as(&self, service: Option<&str>) -> anyhow::Result<()> {
-        let network = self.project.network().await?;
+        let network = self.project.network("services");
         let own = std::fs::read_to_string("/etc/hostname")?;
         let own = own.trim();
         let leave = NetworkDisconnectRequest {

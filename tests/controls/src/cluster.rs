@@ -128,7 +128,7 @@ impl Cluster {
 
     /// Cuts a node off the others and off etcd. Its clients still reach it.
     pub async fn cut_off(&self, node: &Node) -> anyhow::Result<()> {
-        node.container.disconnect(&self.network.name).await
+        node.container.disconnect_from(&self.network.name).await
     }
 
     /// Waits until another node than this one is the primary, and takes writes.
@@ -210,7 +210,7 @@ async fn node(project: &Project, network: &TwinNetwork, name: &str) -> anyhow::R
         ("PATRONI_POSTGRESQL_CONNECT_ADDRESS", postgres.as_str()),
         ("PATRONI_RESTAPI_CONNECT_ADDRESS", api.as_str()),
     ];
-    let clients = project.network().await?;
+    let clients = project.network("postgres");
     let networks = [(network.name.as_str(), Some(name)), (&clients, None)];
     let original = project.one("postgres-1").await?;
     let container = project.twin_in(&original, &variables, &networks).await?;

@@ -1,5 +1,6 @@
 //! One container of the project, and what may be done to it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -12,11 +13,14 @@ use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, StartContainerOptions,
     StopContainerOptionsBuilder,
 };
+use futures_util::future::try_join_all;
 
 use super::project::PROJECT_LABEL;
 
-/// Label with the fixed address of a container that has one.
-const ADDRESS_LABEL: &str = "boxoffice.address";
+/// Label with the networks of a container, as its compose file names them, each with the container's
+/// address where that is fixed: `services redis=10.83.0.11`. The engine forgets all of it when it
+/// takes the container off a network.
+const NETWORKS_LABEL: &str = "boxoffice.networks";
 
 /// The nodes whose health depends on their standing among the others.
 const CLUSTERED: &str = "postgres-";
@@ -56,10 +60,37 @@ pub struct State {
     pub runs_once: bool,
     /// How long the engine waits for it to stop before it is killed.
     pub stop_timeout: Duration,
-    /// Its address in the project's network, while it runs.
+    /// An address of it, while it runs: in any of its networks.
     pub address: Option<String>,
-    /// Whether it is on a network at all, running or not.
-    pub connected: bool,
+    /// The networks that it is on, running or not.
+    pub networks: Vec<String>,
+}
+
+/// Where a container belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The network, as the engine calls it.
+    pub(super) network: String,
+    /// The container's address there, where it is fixed.
+    address: Option<String>,
+}
+
+impl Place {
+    /// Reads [`NETWORKS_LABEL`] of a container of this project.
+    fn all(label: &str, project: &str) -> Vec<Self> {
+        let words = label.split_whitespace();
+        words
+            .map(|word| {
+                let (network, address) = word
+                    .split_once('=')
+                    .map_or((word, None), |(network, address)| (network, Some(address)));
+                Self {
+                    network: format!("{project}_{network}"),
+                    address: address.map(str::to_owned),
+                }
+            })
+            .collect()
+    }
 }
 
 impl Container {
@@ -126,11 +157,10 @@ impl Container {
             .network_settings
             .and_then(|settings| settings.networks)
             .unwrap_or_default();
-        let connected = !networks.is_empty();
         let address = networks
-            .into_values()
-            .find_map(|network| network.ip_address)
-            .filter(|address| !address.is_empty());
+            .values()
+            .filter_map(|network| network.ip_address.clone())
+            .find(|address| !address.is_empty());
         Ok(State {
             running: state.status == Some(ContainerStateStatusEnum::RUNNING),
             paused: state.paused == Some(true),
@@ -143,8 +173,28 @@ impl Container {
             runs_once: !is_restarted,
             stop_timeout,
             address,
-            connected,
+            networks: networks.into_keys().collect(),
         })
+    }
+
+    /// Its addresses, by the networks as the engine calls them.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn addresses(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        let inspected = self
+            .engine
+            .inspect_container(&self.id, None::<InspectContainerOptions>)
+            .await?;
+        let networks = inspected
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        Ok(networks
+            .into_iter()
+            .filter_map(|(network, endpoint)| Some((network, endpoint.ip_address?)))
+            .filter(|(_, address)| !address.is_empty())
+            .collect())
     }
 
     /// Its address in this network, where it is in several.
@@ -152,16 +202,16 @@ impl Container {
     /// # Errors
     /// It is not there, or the engine does not answer.
     pub async fn address_in(&self, network: &str) -> anyhow::Result<String> {
-        let inspected = self
-            .engine
-            .inspect_container(&self.id, None::<InspectContainerOptions>)
-            .await?;
-        inspected
-            .network_settings
-            .and_then(|settings| settings.networks)
-            .and_then(|mut networks| networks.remove(network)?.ip_address)
-            .filter(|address| !address.is_empty())
-            .with_context(|| format!("{} has no address in {network}", self.name()))
+        let address = self.addresses().await?.remove(network);
+        address.with_context(|| format!("{} has no address in {network}", self.name()))
+    }
+
+    /// All networks that its compose file puts it on.
+    pub(super) async fn places(&self) -> anyhow::Result<Vec<Place>> {
+        let label = self.label(NETWORKS_LABEL).await?;
+        let label =
+            label.with_context(|| format!("{} has no label {NETWORKS_LABEL}", self.name()))?;
+        Ok(Place::all(&label, &self.project))
     }
 
     /// Whether nothing has to be waited for. Where the engine has not found it healthy, its health
@@ -293,11 +343,21 @@ impl Container {
         done
     }
 
-    /// Cuts it off the network.
+    /// Cuts it off all its networks.
     ///
     /// # Errors
     /// It is not the project's, or the engine refuses.
-    pub async fn disconnect(&self, network: &str) -> anyhow::Result<()> {
+    pub async fn disconnect(&self) -> anyhow::Result<()> {
+        let networks = self.state().await?.networks;
+        let cut = networks.iter().map(|network| self.disconnect_from(network));
+        try_join_all(cut).await.map(drop)
+    }
+
+    /// Cuts it off one network, as the engine calls it.
+    ///
+    /// # Errors
+    /// It is not the project's, or the engine refuses.
+    pub async fn disconnect_from(&self, network: &str) -> anyhow::Result<()> {
         let container = self.own().await?.to_owned();
         let request = NetworkDisconnectRequest {
             container,
@@ -306,20 +366,16 @@ impl Container {
         self.engine
             .disconnect_network(network, request)
             .await
-            .with_context(|| self.name())
+            .with_context(|| format!("{} off {network}", self.name()))
     }
 
-    /// Puts it back on the network, under its service's name, and with its address where that is
-    /// fixed: the engine has forgotten both.
-    ///
-    /// # Errors
-    /// It is not the project's, or the engine refuses.
-    pub async fn connect(&self, network: &str) -> anyhow::Result<()> {
+    /// Puts it back where it belongs, under its service's name and with its address where that is
+    /// fixed.
+    async fn connect(&self, place: &Place) -> anyhow::Result<()> {
         let container = self.own().await?.to_owned();
-        let address = self.label(ADDRESS_LABEL).await?;
         let endpoint = bollard::models::EndpointSettings {
             aliases: Some(vec![self.service.clone()]),
-            ipam_config: address.map(|address| EndpointIpamConfig {
+            ipam_config: place.address.clone().map(|address| EndpointIpamConfig {
                 ipv4_address: Some(address),
                 ..Default::default()
             }),
@@ -330,13 +386,13 @@ impl Container {
             endpoint_config: Some(endpoint),
         };
         self.engine
-            .connect_network(network, request)
+            .connect_network(&place.network, request)
             .await
-            .with_context(|| self.name())
+            .with_context(|| format!("{} to {}", self.name(), place.network))
     }
 
     /// Wakes, starts or reconnects it where that is needed.
-    pub(super) async fn restore(&self, network: &str) -> anyhow::Result<()> {
+    pub(super) async fn restore(&self) -> anyhow::Result<()> {
         let state = self.state().await?;
         if state.runs_once {
             return Ok(());
@@ -345,12 +401,35 @@ impl Container {
             self.unpause().await?;
         }
         // Before it is started: one that was cut off may have ended because of that.
-        if !state.connected {
-            self.connect(network).await?;
+        for place in self.places().await? {
+            if !state.networks.contains(&place.network) {
+                self.connect(&place).await?;
+            }
         }
         if !state.running && !state.paused {
             self.start().await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_names_each_network_and_the_address_that_is_fixed() {
+        let place = |network: &str, address: Option<&str>| Place {
+            network: network.to_owned(),
+            address: address.map(str::to_owned),
+        };
+        assert_eq!(
+            Place::all("services redis=10.83.0.11", "boxoffice"),
+            [
+                place("boxoffice_services", None),
+                place("boxoffice_redis", Some("10.83.0.11")),
+            ]
+        );
+        assert!(Place::all("", "boxoffice").is_empty());
     }
 }

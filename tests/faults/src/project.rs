@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use bollard::Docker;
-use bollard::query_parameters::{ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+use bollard::query_parameters::ListContainersOptionsBuilder;
 use futures_util::future::try_join_all;
 
 use super::Container;
@@ -136,19 +136,10 @@ impl Project {
             .collect())
     }
 
-    /// The name of the project's network.
-    ///
-    /// # Errors
-    /// There is none, or the engine does not answer.
-    pub async fn network(&self) -> anyhow::Result<String> {
-        let label = format!("{PROJECT_LABEL}={}", self.name);
-        let filters = HashMap::from([("label".to_owned(), vec![label])]);
-        let options = ListNetworksOptionsBuilder::new().filters(&filters).build();
-        let networks = self.engine.list_networks(Some(options)).await?;
-        networks
-            .into_iter()
-            .find_map(|network| network.name)
-            .with_context(|| format!("{} has no network", self.name))
+    /// What the engine calls one of the project's networks, which `docker-compose.yml` names.
+    #[must_use]
+    pub fn network(&self, name: &str) -> String {
+        format!("{}_{name}", self.name)
     }
 
     /// Wakes, starts and reconnects whatever a scenario left behind, and waits until every
@@ -157,13 +148,12 @@ impl Project {
     /// # Errors
     /// Something does not come back within `bound`.
     pub async fn heal(&self, bound: Duration) -> anyhow::Result<()> {
-        let network = &self.network().await?;
         let left = self.all().await?;
         try_join_all(left.iter().map(async |container| {
             if container.service == TWIN {
                 container.remove().await
             } else {
-                container.restore(network).await
+                container.restore().await
             }
         }))
         .await?;

@@ -29,7 +29,6 @@ const SWITCH_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Made {
     struck: Vec<Container>,
-    network: String,
     /// What is still going on because of it.
     goes_on: Option<JoinHandle<anyhow::Result<()>>>,
     ends: CancellationToken,
@@ -58,10 +57,8 @@ impl Project {
     /// # Errors
     /// The engine refuses.
     pub async fn strike_these(&self, kind: Kind, struck: Vec<Container>) -> anyhow::Result<Made> {
-        let network = self.network().await?;
         let mut made = Made {
             struck,
-            network,
             goes_on: None,
             ends: CancellationToken::new(),
             at: Instant::now(),
@@ -75,8 +72,7 @@ impl Project {
             }
             Kind::Pause => drop(try_join_all(struck.iter().map(Container::pause)).await?),
             Kind::Cut => {
-                let cut = struck.iter().map(|one| one.disconnect(&made.network));
-                drop(try_join_all(cut).await?);
+                drop(try_join_all(struck.iter().map(Container::disconnect)).await?);
             }
             // Whoever is told to stop takes its time, and is a part of the stack meanwhile.
             Kind::Stop => {
@@ -117,8 +113,7 @@ impl Made {
             Some(task) => task.await.context("the fault's own task")?,
             None => Ok(()),
         };
-        let undone = self.struck.iter().map(|one| one.restore(&self.network));
-        try_join_all(undone).await?;
+        try_join_all(self.struck.iter().map(Container::restore)).await?;
         ended?;
         Ok(Instant::now())
     }

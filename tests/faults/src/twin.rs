@@ -18,8 +18,8 @@ use super::{Container, Project};
 pub(super) const TWIN: &str = "twin";
 
 impl Project {
-    /// Starts a twin of `original` whose environment has these variables instead. It answers to
-    /// no service's name.
+    /// Starts a twin of `original`, on the same networks, whose environment has these variables
+    /// instead. It answers to no service's name.
     ///
     /// # Errors
     /// The engine refuses.
@@ -28,8 +28,12 @@ impl Project {
         original: &Container,
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Container> {
-        let network = self.network().await?;
-        self.twin_in(original, variables, &[(&network, None)]).await
+        let places = original.places().await?;
+        let networks: Vec<_> = places
+            .iter()
+            .map(|place| (place.network.as_str(), None))
+            .collect();
+        self.twin_in(original, variables, &networks).await
     }
 
     /// The same in these networks, each with the name that the twin has there.

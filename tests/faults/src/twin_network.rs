@@ -27,7 +27,7 @@ impl Project {
         for twin in self.containers(TWIN).await? {
             twin.remove().await?;
         }
-        // It lacks the project's label: whoever looks for the project's network finds the other.
+        // It lacks the project's label: what joins the stack's networks stays out of it.
         let network = TwinNetwork {
             engine: self.engine().clone(),
             name: format!("{}_{TWIN}", self.name()),

@@ -68,7 +68,6 @@ async fn no_read_is_lost_that_waits_for_the_address_of_a_replica_that_is_gone() 
 {
     let stack = Stack::ready().await?;
     let hall = stack.hall(4, READERS).await?;
-    let network = stack.project.network().await?;
     let once: Vec<_> = hall
         .customers
         .iter()
@@ -79,7 +78,7 @@ async fn no_read_is_lost_that_waits_for_the_address_of_a_replica_that_is_gone() 
             let replica = stack.project.one(service).await?;
             let until = Cell::new(None);
             let cut = async {
-                let cut = replica.disconnect(&network).await;
+                let cut = replica.disconnect().await;
                 until.set(Some(Instant::now() + READING));
                 cut
             };
@@ -116,12 +115,11 @@ async fn writes(client: &Client, event_id: Uuid, until: Instant) -> Result<(), F
 async fn no_write_is_lost_that_could_not_be_sent_to_a_replica_that_is_gone() -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
     let hall = stack.hall(5 * WRITERS, WRITERS).await?;
-    let network = stack.project.network().await?;
     let began = Utc::now().timestamp();
     for _ in 0..ROUNDS {
         let replica = stack.project.one("booking").await?;
         tokio::time::sleep(QUIET).await;
-        replica.disconnect(&network).await?;
+        replica.disconnect().await?;
         let until = Instant::now() + WRITING;
         let customers = hall.customers.iter();
         let written = customers.map(|customer| writes(customer, hall.event_id, until));

@@ -144,9 +144,8 @@ async fn sessions_of_workers_that_are_cut_off_are_given_back() -> anyhow::Result
         Ok(sqlx::query_scalar(count).fetch_one(&mut database).await?)
     };
     ensure!(sessions().await? > 0);
-    let network = stack.project.network().await?;
     for worker in stack.project.containers("worker").await? {
-        worker.disconnect(&network).await?;
+        worker.disconnect().await?;
     }
     let order = hall.order(0, cards::FINE).await?;
     let given_back = eventually(GIVEN_BACK, "no session is left", async || {

@@ -1,0 +1,14 @@
+#!/bin/sh
+# Takes down a stack whose parts still share one network, as they did in earlier versions: the
+# networks that took its place have the same addresses. Its data stay.
+# networks.sh [<project>]
+set -eu
+cd "$(dirname "$0")/.."
+
+project=${1:-${COMPOSE_PROJECT_NAME:-boxoffice}}
+shared=$(docker network ls --quiet --filter "label=com.docker.compose.project=$project" \
+    --filter label=com.docker.compose.network=default)
+[ -n "$shared" ] || exit 0
+echo "The parts of $project shared one network until now. They are taken down, and started apart; their data stay."
+docker compose --project-name "$project" down --remove-orphans
+docker network rm "$shared" >/dev/null
