@@ -28,6 +28,19 @@ PATRONI_SUPERUSER_PASSWORD=$(read_secret superuser)
 PATRONI_REPLICATION_PASSWORD=$(read_secret replicator)
 PATRONI_REWIND_PASSWORD=$(read_secret rewinder)
 export PATRONI_SUPERUSER_PASSWORD PATRONI_REPLICATION_PASSWORD PATRONI_REWIND_PASSWORD
+
+# Who changes something by Patroni's API shows this password. patronictl finds it in a file
+# beside patroni.yml, and curl in its own: they run in callbacks and by `docker compose exec`,
+# where the environment of this process is not theirs.
+mkdir -p /tmp/patroni
+ln -sf /etc/boxoffice/patroni.yml /tmp/patroni/patroni.yml
+patroni_password=$(read_secret patroni)
+cat >/tmp/patroni/secrets.yml <<SECRETS
+restapi:
+  authentication: {username: patroni, password: '$patroni_password'}
+SECRETS
+echo "user = \"patroni:$patroni_password\"" >/tmp/.curlrc
+
 # Patroni keeps its own variables from what it runs, and roles.sh needs this one.
 export NODE_NAME="$PATRONI_NAME"
 
@@ -36,4 +49,4 @@ mkdir -p /var/lib/postgresql/archive/wal
 # container can have written it, because this one has the lock.
 rm -f "$home/cluster/postmaster.pid"
 
-exec patroni /etc/boxoffice/patroni.yml
+exec patroni /tmp/patroni

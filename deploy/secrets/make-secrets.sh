@@ -52,7 +52,7 @@ caller_key nginx 101 worker 10004
 caller_key catalog 10002 booking 10003
 caller_key crowd 10006 booking 10003
 
-for role in superuser replicator rewinder; do
+for role in superuser replicator rewinder patroni; do
     give postgres 999 "${role}_password" "$(value "postgres/${role}_password")"
 done
 role_password identity identity 10001

@@ -84,7 +84,7 @@ impl Cluster {
         if replication == Replication::Asynchronous {
             let primary = self.primary().await?.context("no primary")?;
             let settings = ["edit-config", "--force", "--quiet", "--set"];
-            let command = ["patronictl", "--config-file", "/etc/boxoffice/patroni.yml"];
+            let command = ["patronictl", "--config-file", "/tmp/patroni"];
             let command = [&command, &settings[..], &["synchronous_mode=off"]].concat();
             let done = primary.container.run(&command).await?;
             ensure!(done.exit_code == 0, "patronictl: {}", done.text);

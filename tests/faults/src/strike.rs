@@ -137,9 +137,11 @@ async fn stutter(struck: &[Container], ends: &CancellationToken) -> anyhow::Resu
 async fn switch(primary: &Container) -> anyhow::Result<()> {
     let address = format!("http://{}:8008/switchover", address(primary).await?);
     let http = http_client()?;
+    let password = client::secret("postgres/patroni_password")?;
     let mut tries = 1;
     loop {
         let ask = http.post(&address).timeout(SWITCH_BOUND);
+        let ask = ask.basic_auth("patroni", Some(&password));
         let ask = ask.json(&serde_json::json!({"leader": primary.service}));
         let answer = ask.send().await?;
         let status = answer.status();
