@@ -91,7 +91,10 @@ mod tests {
     async fn a_call_is_answered_with_the_key_of_its_caller_alone() {
         let (nginx, crowd) = (Key::new("of Nginx"), Key::new("of the crowd"));
         let routes = only(&nginx, Router::new().route("/seats", get(async || "free")))
-            .merge(only(&crowd, Router::new().route("/ledger", get(async || "0"))))
+            .merge(only(
+                &crowd,
+                Router::new().route("/ledger", get(async || "0")),
+            ))
             .route("/livez", get(async || "alive"));
         let ask = async |path: &str, keys: &[&str]| {
             let mut request = Request::get(path);

@@ -1,7 +1,7 @@
 //! The command line of `crowd`.
 
 use std::io::BufWriter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +35,15 @@ enum Command {
         /// Address of Nginx
         #[arg(long, env = "DOOR_URL", default_value = "http://nginx:8080")]
         door: String,
+    },
+    /// What booking's ledger comes to, as JSON
+    Ledger {
+        /// Address of booking's internal listener
+        #[arg(long, env = "BOOKING_URL", default_value = "http://booking:9000")]
+        booking_internal: String,
+        /// File with the key by which booking knows the crowd
+        #[arg(long, env = "BOOKING_KEY_FILE")]
+        booking_key_file: PathBuf,
     },
     /// A gentle crowd without an end, and the demo data (see `crowd background --help`)
     Background,
@@ -98,6 +107,10 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Run(settings) => run_and_report(settings).await,
             Command::Demo { door } => make_demo(&door).await,
+            Command::Ledger {
+                booking_internal,
+                booking_key_file,
+            } => print_ledger(&booking_internal, &booking_key_file).await,
             Command::Background => Ok(ExitCode::SUCCESS),
         }
     });
@@ -118,6 +131,19 @@ async fn make_demo(door: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn print_ledger(address: &str, key_file: &Path) -> anyhow::Result<ExitCode> {
+    let ledger = booking_at(address, key_file)?.ledger().await?;
+    println!("{}", serde_json::to_string(&ledger)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Booking's internal listener, with the key in this file.
+fn booking_at(address: &str, key_file: &Path) -> anyhow::Result<Internal> {
+    let key = std::fs::read_to_string(key_file)
+        .with_context(|| format!("booking's key in {}", key_file.display()))?;
+    Internal::at(address, &key)
+}
+
 async fn run_and_report(settings: Run) -> anyhow::Result<ExitCode> {
     let bank = match (&settings.bank, &settings.bank_key_file) {
         (Some(address), Some(file)) => {
@@ -129,11 +155,7 @@ async fn run_and_report(settings: Run) -> anyhow::Result<ExitCode> {
         (None, _) => None,
     };
     let booking = match (&settings.booking_internal, &settings.booking_key_file) {
-        (Some(address), Some(file)) => {
-            let key = std::fs::read_to_string(file)
-                .with_context(|| format!("booking's key in {}", file.display()))?;
-            Some(Internal::at(address, &key)?)
-        }
+        (Some(address), Some(file)) => Some(booking_at(address, file)?),
         (Some(_), None) => anyhow::bail!("--booking-internal needs --booking-key-file"),
         (None, _) => None,
     };

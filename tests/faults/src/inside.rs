@@ -40,6 +40,18 @@ impl Container {
         }))
     }
 
+    /// All that the engine tells of it.
+    ///
+    /// # Errors
+    /// The engine does not answer.
+    pub async fn described(&self) -> anyhow::Result<String> {
+        let inspected = self
+            .engine
+            .inspect_container(&self.id, None::<InspectContainerOptions>)
+            .await?;
+        Ok(serde_json::to_string(&inspected)?)
+    }
+
     /// What it logged since `since` (seconds since the epoch).
     ///
     /// # Errors

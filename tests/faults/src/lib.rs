@@ -5,6 +5,7 @@
 //! it to its callers to heal the project ([`Project::heal`], before and after a fault), and to
 //! judge what clients saw.
 
+mod beside;
 mod container;
 mod fault;
 mod inside;
@@ -15,6 +16,7 @@ mod target;
 mod twin;
 mod twin_network;
 
+pub use beside::Beside;
 pub use container::{Container, State};
 pub use fault::{Fault, Kind, name};
 pub use inside::Printed;

@@ -22,6 +22,7 @@ mod fuzz;
 mod guest;
 mod hall;
 mod haproxy;
+mod interior;
 mod leader;
 mod logs;
 mod lost_answers;
