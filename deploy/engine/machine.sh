@@ -87,8 +87,8 @@ look_at_port() {
     esac
 }
 
-# Prints what of the standard input overlaps the stack's network: lines of a name and
-# networks such as 10.83.0.0/24.
+# Prints what of the standard input overlaps the addresses that the stack's networks
+# share: lines of a name and networks such as 10.83.0.0/24.
 overlapping() {
     awk -v ours="$network.0/24" '
         function start(cidr, part) { split(cidr, part, /[.\/]/); return ((part[1] * 256 + part[2]) * 256 + part[3]) * 256 + part[4] }
@@ -115,9 +115,9 @@ look_at_network() {
         cannot "BOXOFFICE_NETWORK is $network, and not the first three numbers of a network, such as 10.83.0"
         return
     }
-    networks=$(docker network ls --format '{{.Name}}' 2>/dev/null) || true
-    # The stack's own, of an earlier start.
-    ! printf '%s\n' "$networks" | grep -qx "${project}_default" || return 0
+    # The stack's own, of an earlier start, have these addresses already.
+    own=$(docker network ls --quiet --filter "label=com.docker.compose.project=$project" 2>/dev/null) || true
+    [ -z "$own" ] || return 0
     # shellcheck disable=SC2046
     other=$(docker network inspect --format '{{.Name}}{{range .IPAM.Config}} {{.Subnet}}{{end}}' \
         $(docker network ls --quiet 2>/dev/null) 2>/dev/null | overlapping | head -n 1) || true

@@ -38,7 +38,7 @@ case "$*" in
 'info --format {{.DockerRootDir}}') echo /tmp ;;
 'ps --filter publish='*) echo "${PUBLISHED:-}" ;;
 'ps --quiet '*) ;;
-'network ls --format {{.Name}}') echo bridge; echo "${OWN:-}" ;;
+'network ls --quiet --filter label=com.docker.compose.project=boxoffice') echo "${OWN:-}" ;;
 'network ls --quiet') echo 1 ;;
 'network inspect '*) echo 'none'; echo 'bridge 172.30.0.0/16'; echo "${NETWORKS:-}" ;;
 'image inspect '*) ;;
@@ -88,7 +88,8 @@ accepted API=1.53
 refused 'memory, and the stack needs' MEMORY=1000000000
 refused 'overlaps that of other (10.80.0.0/12)' 'NETWORKS=other 10.80.0.0/12'
 accepted 'NETWORKS=other 10.84.0.0/16'
-accepted 'NETWORKS=boxoffice_default 10.83.0.0/24' OWN=boxoffice_default
+refused 'overlaps that of other (10.83.0.224/28)' 'NETWORKS=other 10.83.0.224/28'
+accepted 'NETWORKS=boxoffice_redis 10.83.0.0/26' OWN=2
 refused 'not the first three numbers' BOXOFFICE_NETWORK=10.83
 refused 'no number of a port' BOXOFFICE_PORT=http
 refused 'published by the container someone-1' 'PUBLISHED=someone-1 other'
