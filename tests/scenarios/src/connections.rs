@@ -132,7 +132,7 @@ async fn customers_buy_while_another_address_holds_thousands_of_connections_half
 -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
     let hall = stack.hall(2 * TRIES, 1).await?;
-    let network = stack.project.network().await?;
+    let network = stack.project.network("services");
     let mut bought = false;
     for _ in 0..TRIES {
         let mut attack = Attack::begin(&network, "nginx", "8080").await?;

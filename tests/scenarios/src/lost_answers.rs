@@ -97,7 +97,11 @@ async fn a_commit_whose_answer_was_lost_is_found_by_the_clients_key_and_not_repe
     let ann = &hall.customers[0];
     // One more booking, of the same image, that reaches Postgres through the proxy. The statement
     // is all of its text, unlike the words in the isolation level `READ COMMITTED`.
-    let proxy = Proxy::in_front_of("haproxy:5432", b"COMMIT\0").await?;
+    // On the network that booking shares with HAProxy: this process is on its other one, too.
+    let network = stack.project.network("database");
+    let haproxy = stack.project.one("haproxy").await?;
+    let haproxy = format!("{}:5432", haproxy.address_in(&network).await?);
+    let proxy = Proxy::in_front_of(&haproxy, b"COMMIT\0").await?;
     let (host, port) = (
         proxy.address().ip().to_string(),
         proxy.address().port().to_string(),
