@@ -5,7 +5,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-project=${1:-${COMPOSE_PROJECT_NAME:-boxoffice}}
+# As Compose reads it: from the environment, else from .env.
+project=${1:-${COMPOSE_PROJECT_NAME:-$(sed -n 's/^COMPOSE_PROJECT_NAME=//p' .env 2>/dev/null | tail -n 1)}}
+project=${project:-boxoffice}
 shared=$(docker network ls --quiet --filter "label=com.docker.compose.project=$project" \
     --filter label=com.docker.compose.network=default)
 [ -n "$shared" ] || exit 0

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes what depends on the environment, and the list of problems, then becomes
-# Nginx.
+# Writes what depends on the environment, the keys that the services know, and the
+# list of problems, then becomes Nginx.
 set -eu
 
 mkdir -p /tmp/site
