@@ -10,7 +10,8 @@ psql() {
         --set=ON_ERROR_STOP=1 "$@"
 }
 
-# A change that changes nothing makes Patroni look at once at how things stand.
+# A change that changes nothing makes Patroni look at once at how things stand. curl finds
+# the password for it in its own file (start.sh).
 wake() { # <node …>
     for node in "$@"; do
         curl -s -m 1 -o /dev/null -X PATCH -d '{"wake":null}' "http://$node:8008/config" &
