@@ -36,10 +36,10 @@ clean: ## stop everything and forget it: data, keys, settings of images
 	@deploy/standin/images.sh forget
 
 backup: ## a base backup of Postgres, beside those that are taken by themselves
-	@$(COMPOSE) exec -T backup sh /etc/boxoffice/backup.sh now
+	@node=$$(deploy/postgres/leader.sh) && $(COMPOSE) exec -T $$node sh /etc/boxoffice/backup.sh now
 
 restore: ## Postgres as it was at a moment: AT='2026-11-30 12:00:00' (UTC)
-	@deploy/postgres/restore.sh "$(AT)" "$(TIMELINE)"
+	@AT="$(AT)" TIMELINE="$(TIMELINE)" NODE="$(NODE)" deploy/postgres/restore.sh
 
 logs: ## follow all logs
 	@$(COMPOSE) logs --follow --tail 20

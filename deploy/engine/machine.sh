@@ -10,7 +10,8 @@ cd "$here/../.."
 # What the whole stack takes (docs/benchmarks.md), in MB, with room for Grafana.
 memory_mb=2000
 # In GB: images and the builder's caches; what a stack that is built writes until it
-# removes the oldest of it (the archive of WAL, the nodes' own WAL, time series, logs);
+# removes the oldest of it (base backups and archived WAL, BACKUP_MAX_MB; the nodes' own
+# WAL, time series, logs);
 # and what a build takes while the stack runs.
 first_disk_gb=10
 disk_gb=6

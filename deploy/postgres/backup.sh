@@ -1,94 +1,74 @@
 #!/bin/sh
-# Base backups beside the WAL archive, and the bound on the size of both.
+# Base backups, which pgBackRest takes on the primary, and the bound on the size of the repository.
 #
-#   backup.sh watch   takes a backup when one is due, and removes what is too old: the container's process
+#   backup.sh watch   takes a backup when one is due, and keeps the size; on each node, as long as it runs
 #   backup.sh now     takes one
-#   backup.sh list    names those that there are, by the moment from which a restore can begin
-#   backup.sh fresh   whether the newest is young enough: the health check
 #
-# A restore takes the newest backup before the moment in question and replays the archive up to
-# it (restore.sh). So a backup bounds the time that a restore takes, and lets older WAL go.
+# pgBackRest keeps what a restore to any moment of the last days needs (BACKUP_KEEP_DAYS).
 set -eu
 
-archive=/var/lib/postgresql/archive
-hours=${BACKUP_HOURS:-24}
-# So much WAL after a backup makes the next one due; a segment has 16 MB.
-segments=$((${BACKUP_WAL_MB:-1024} / 16))
-kept=2
-# Where backups fail over and over, old WAL goes all the same: a full disk would stop the shop.
-most=$((segments * 4))
+repository=/var/lib/pgbackrest/repository
+hours=24
+most_mb=${BACKUP_MAX_MB:-2048}
+longest_seconds=3600
 
-say() { # <level> <message>
-    line='{"level":"'$1'","service.name":"backup","message":"'$2'"}'
-    { echo "$line" >&3; } 2>/dev/null || echo "$line"
+is_primary() {
+    [ "$(psql -h /run/postgresql -qAtX -U postgres -d postgres -c 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]
 }
-backups() { find "$archive/base" -mindepth 1 -maxdepth 1 -name '[0-9]*' | sort; }
-newest() { backups | tail -n 1; }
-is_younger() { # <backup> <hours>
-    [ -n "$(find "$1/first-segment" -mmin -$((60 * $2)))" ]
-}
-segments_since() { # <backup>
-    find "$archive/wal" -maxdepth 1 -name '????????????????????????' -newer "$1/first-segment" | wc -l
+# The manifests of complete backups, the oldest first. pgBackRest names a backup by its time.
+complete() { # [conditions of find]
+    find "$repository/backup/boxoffice" -mindepth 2 -maxdepth 2 -path '*F/backup.manifest' "$@" 2>/dev/null | sort
 }
 
 is_due() {
-    last=$(newest)
-    [ -n "$last" ] && is_younger "$last" "$hours" && [ "$(segments_since "$last")" -lt "$segments" ] && return 1
-    return 0
+    # Before that there is no archive.
+    [ -e "$repository/archive/boxoffice/archive.info" ] || return 1
+    newest=$(complete | tail -n 1)
+    [ -n "$newest" ] && [ -n "$(complete -mmin -$((60 * hours)))" ] || return 0
+    # A quarter of the repository's size in WAL: then older backups can go without a gap.
+    kilobytes=$(find "$repository/archive" -type f -newer "$newest" -printf '%k\n' | awk '{ sum += $1 } END { print sum + 0 }')
+    [ "$kilobytes" -ge $((most_mb * 1024 / 4)) ]
 }
 
 now() {
-    mkdir -p "$archive/base" "$archive/wal"
-    # One at a time: by hand, and by the watch.
-    exec 9>"$archive/base/.lock"
-    flock -w 600 9
-    made=$archive/base/.new
-    rm -rf "$made"
-    PGPASSWORD=$(cat /run/secrets/postgres/replicator_password) pg_basebackup \
-        --dbname='host=haproxy user=replicator connect_timeout=5' --no-password --pgdata="$made" \
-        --format=tar --wal-method=fetch --compress=client-gzip:1 --checkpoint=fast
-    # The first segment that a restore of it reads.
-    tar -xzOf "$made/base.tar.gz" backup_label \
-        | sed -n 's/^START WAL LOCATION:.*(file \([0-9A-F]\{24\}\))$/\1/p' >"$made/first-segment"
-    [ -s "$made/first-segment" ]
-    find "$made" -type f -exec sync {} +
-    mv -T "$made" "$archive/base/$(date -u +%Y-%m-%dT%H:%M:%SZ)"
-    sync "$archive/base"
-    backups | head -n -"$kept" | while read -r old; do rm -rf "$old"; done
-    # What the oldest backup does not read. Histories of timelines are small and stay.
-    pg_archivecleanup -b "$archive/wal" "$(cat "$(backups | head -n 1)/first-segment")"
-    find "$archive/wal" -maxdepth 1 -name '.*' -type f -mmin +60 -delete
-    exec 9>&-
-    say info "the backup $(basename "$(newest)") is complete"
+    is_primary || {
+        echo 'backup: this node is not the primary' >&2
+        exit 1
+    }
+    repositories=1
+    ! grep -q '^repo2-' /etc/pgbackrest/conf.d/repo2.conf || repositories='1 2'
+    for number in $repositories; do
+        tries=0
+        until timeout "$longest_seconds" pgbackrest backup --repo="$number" --type=full --log-level-console=info; do
+            # 50: another command has the lock of the repository.
+            [ "$?" = 50 ] && [ "$tries" -lt 30 ] || exit 1
+            tries=$((tries + 1))
+            sleep 10
+        done
+    done
 }
 
+# The oldest backup goes with its WAL; the newest always stays. By count, because pgBackRest keeps
+# all WAL until the time of `repo1-retention-full` has passed.
 prune() {
-    find "$archive/wal" -maxdepth 1 -name '????????????????????????' -printf '%T@ %p\n' | sort -n \
-        | head -n -"$most" | while read -r _ old; do
-        say warn "too much WAL and no newer backup: $(basename "$old") goes"
-        rm -f "$old"
+    kept=$(($(complete | wc -l) - 1))
+    while [ "$kept" -ge 1 ] && [ "$(du -sm "$repository" 2>/dev/null | cut -f 1)" -gt "$most_mb" ]; do
+        echo "backup: WARN: the repository has more than $most_mb MB: $kept backups are kept"
+        pgbackrest expire --repo=1 --repo1-retention-full-type=count --repo1-retention-full="$kept" || return 1
+        kept=$((kept - 1))
     done
 }
 
 watch() {
-    mkdir -p "$archive/base" "$archive/wal"
-    # What runs beside this shell ends with the container.
-    trap 'exit 0' TERM
-    while :; do
-        if is_due; then
-            sh "$0" now &
-            wait $! || say warn 'the backup failed and is tried again'
+    while sleep 20; do
+        if is_due && is_primary; then
+            sh "$0" now || { echo 'backup: ERROR: the backup failed'; sleep 60; }
         fi
-        prune
-        # Soon where there is none at all, as after the first start.
-        if [ -n "$(newest)" ]; then sleep 60 & else sleep 2 & fi
-        wait $!
+        ! is_primary || prune || sleep 60
     done
 }
 
 case "${1:-}" in
 watch | now) "$1" ;;
-list) for backup in $(backups); do basename "$backup"; done ;;
-fresh) [ -n "$(newest)" ] && is_younger "$(newest)" $((hours * 2)) ;;
-*) echo "backup: watch, now, list or fresh, not ${1:-}" >&2; exit 64 ;;
+*) echo "backup: watch or now, not ${1:-}" >&2; exit 64 ;;
 esac

@@ -5,62 +5,64 @@
 set -eu
 cd "$(dirname "$0")/../.."
 
-at=${1:-}
-timeline=${2:-latest}
+at=${AT:-}
+timeline=${TIMELINE:-latest}
+node=${NODE:-}
 nodes='postgres-1 postgres-2 postgres-3'
 clients='identity booking worker'
 
 step() { printf 'restore: %s\n' "$*"; }
-# Progress of the engine's client goes to a file, and what is no progress is shown where it fails.
+# What the engine's client says is shown where it fails.
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-complain() { grep -v '^ *\(Container\|time=\)' "$log" >&2 || :; }
-quietly() { "$@" >"$log" 2>&1 </dev/null || { complain; return 1; }; }
+quietly() { "$@" >"$log" 2>&1 </dev/null || { cat "$log" >&2; return 1; }; }
 # A container with a node's data and nothing of the node running.
 beside() { # <node> <command …>
-    node=$1
+    node_of_data=$1
     shift
-    docker compose run --rm --no-deps -T --entrypoint sh "$node" /etc/boxoffice/recover.sh "$@" </dev/null
+    docker compose run --rm --no-deps -T --entrypoint sh "$node_of_data" /etc/boxoffice/recover.sh "$@" </dev/null
 }
-is_standby() {
-    [ "$(docker compose exec -T "$1" psql -h /run/postgresql -qAtX -U postgres -c 'SELECT pg_is_in_recovery()' </dev/null)" = t ]
-}
+up() { quietly docker compose up --detach --no-deps --no-build --no-recreate --wait "$@"; }
 
-if [ -z "$at" ]; then
-    echo "restore: say the moment in UTC, as in: make restore AT='$(date -u '+%Y-%m-%d %H:%M:%S')'"
-    echo 'restore: a restore can begin at each of these backups, and go on to any moment after it:'
-    docker compose exec -T backup sh /etc/boxoffice/backup.sh list </dev/null
-    exit 64
-fi
-# Before anything is stopped.
-beside postgres-1 backup "$at" >/dev/null 2>"$log" || { complain; exit 1; }
-
-step "the shop closes: $clients and the nodes of Postgres stop"
-# shellcheck disable=SC2086
-quietly docker compose stop $clients backup
-# The primary is last: it hands the end of its WAL to the archive, and no other takes its place.
-standbys=
-for node in $nodes; do
-    if is_standby "$node" 2>/dev/null; then standbys="$standbys $node"; fi
-done
-# shellcheck disable=SC2086
-[ -z "$standbys" ] || quietly docker compose stop $standbys
-# shellcheck disable=SC2086
-quietly docker compose stop $nodes
-
-back() {
-    step 'nothing was changed: the nodes are started again'
-    # shellcheck disable=SC2086
-    quietly docker compose start $nodes backup $clients
-}
-beside postgres-1 to "$at" "$timeline" 2>"$log" || {
-    complain
-    back
+[ -n "$node" ] || node=$(deploy/postgres/leader.sh) || {
+    step 'say which node led last, as in NODE=postgres-2'
     exit 1
 }
-for node in postgres-2 postgres-3; do
-    step "$node forgets its data"
-    quietly beside "$node" forget
+case " $nodes " in *" $node "*) ;; *) step "no node of Postgres: $node"; exit 64 ;; esac
+others=$(echo "$nodes" | tr ' ' '\n' | grep -vx "$node")
+if [ -z "$at" ]; then
+    step "say the moment in UTC, as in: make restore AT='$(date -u '+%Y-%m-%d %H:%M:%S')'"
+    step 'it may be any moment after the first of these backups was complete (the end of its timestamps):'
+    docker compose run --rm --no-deps -T --entrypoint pgbackrest "$node" info </dev/null
+    exit 64
+fi
+
+# While the shop is open: what cannot be done fails here.
+step "$node gets the newest backup before $at"
+quietly beside "$node" fetch "$at" "$timeline" || exit 1
+
+step "the shop closes, and $node replays the archive"
+# The primary is last: it hands the end of its WAL to the archive, and no other takes its place.
+# shellcheck disable=SC2086
+{
+    quietly docker compose stop $clients && quietly docker compose stop $others \
+        && quietly docker compose stop "$node" && quietly beside "$node" replay
+} || {
+    step 'the nodes and the shop are started again as they were'
+    # shellcheck disable=SC2086
+    quietly docker compose start $nodes $clients
+    exit 1
+}
+grep '^restore: ' "$log" || :
+
+failed() {
+    step "FAILED. The data of before is kept beside the new one (cluster.before-restore in each node's volume)."
+    step "Mend the cause and restore again: make restore AT='$at' NODE=$node TIMELINE=$timeline"
+    exit 1
+}
+for other in $others; do
+    step "$other puts its data aside"
+    quietly beside "$other" aside || failed
 done
 
 # What etcd has of the cluster is of the time after the moment: which nodes have every commit,
@@ -68,19 +70,28 @@ done
 step 'Patroni forgets the cluster'
 tries=0
 until printf 'boxoffice\nYes I am aware\n' \
-    | docker compose run --rm --no-deps -T --entrypoint patronictl postgres-1 \
+    | docker compose run --rm --no-deps -T --entrypoint patronictl "$node" \
         -c /etc/boxoffice/patroni.yml remove boxoffice >"$log" 2>&1; do
     tries=$((tries + 1))
-    [ "$tries" -lt 15 ] || { complain; exit 1; }
+    [ "$tries" -lt 15 ] || { cat "$log" >&2; failed; }
     sleep 3
 done
 
-step 'postgres-1 starts, and the others copy its data'
-quietly docker compose up --detach --no-deps --no-build --no-recreate --wait postgres-1
-quietly docker compose up --detach --no-deps --no-build --no-recreate --wait postgres-2 postgres-3
+step "$node starts, and the others copy its data"
+up "$node" || failed
+# shellcheck disable=SC2086
+up $others || failed
 # A message points at a row; which rows are to be sent again, the outbox says.
 step 'the queue is emptied, and the shop opens'
-quietly docker compose restart localstack
+quietly docker compose restart localstack || failed
 # shellcheck disable=SC2086
-quietly docker compose up --detach --no-deps --no-build --no-recreate --wait localstack backup $clients
+up localstack $clients || failed
+
 step "Postgres is as it was at $at"
+for each in $nodes; do quietly docker compose exec -T "$each" sh /etc/boxoffice/recover.sh settle; done
+# A later restore begins with this one: the backups of the timeline that was left lead elsewhere.
+step 'a backup is taken'
+quietly docker compose exec -T "$node" sh /etc/boxoffice/backup.sh now || {
+    step 'the backup FAILED: mend the cause, then make backup'
+    exit 1
+}

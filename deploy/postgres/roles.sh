@@ -1,6 +1,6 @@
 #!/bin/sh
 # Brings roles, databases and passwords to what roles.sql says, on the primary,
-# and sees to it that a standby follows it soon.
+# and sees to it that a standby follows it soon and that there is an archive.
 # Patroni calls it when the cluster was made, and whenever a node has started or
 # changed its role: roles.sh on_role_change primary boxoffice
 set -eu
@@ -56,7 +56,37 @@ until_a_standby_counts() {
     done
 }
 
+# What the lost primary had completed and not yet archived, this node has received. A segment that
+# is in the archive already is not written again.
+complete_archive() {
+    cd /var/lib/postgresql/data/cluster
+    find pg_wal/archive_status -name '????????????????????????.done' | sort | while read -r status; do
+        segment=pg_wal/$(basename "$status" .done)
+        [ ! -e "$segment" ] || PGBACKREST_ARCHIVE_MODE_CHECK=n nice sh /etc/boxoffice/archive.sh push "$segment" || :
+    done
+}
+
+# The archive of this cluster. It is there but for the first time, and where the volume has been
+# that of another cluster.
+open_archive() {
+    tries=0
+    until pgbackrest stanza-create || { pgbackrest stanza-upgrade && sh /etc/boxoffice/backup.sh now; }; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 20 ] || {
+            echo 'roles: ERROR: there is no archive of this cluster'
+            return
+        }
+        sleep 5
+    done
+}
+
 case "${1:-}:${2:-}" in
+on_role_change:primary)
+    {
+        until_a_standby_counts
+        complete_archive
+    } &
+    ;;
 on_*:primary) until_a_standby_counts & ;;
 on_*) exit 0 ;;
 esac
@@ -73,3 +103,4 @@ for role in superuser identity booking worker exporter replicator rewinder; do
     export "${role}_password=$(cat "/run/secrets/postgres/${role}_password")"
 done
 psql --file=/etc/boxoffice/roles.sql
+open_archive &

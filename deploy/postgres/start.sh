@@ -44,9 +44,9 @@ echo "user = \"patroni:$patroni_password\"" >/tmp/.curlrc
 # Patroni keeps its own variables from what it runs, and roles.sh needs this one.
 export NODE_NAME="$PATRONI_NAME"
 
-mkdir -p /var/lib/postgresql/archive/wal
 # A pid file of a container that was killed names a process of this one. No other
 # container can have written it, because this one has the lock.
 rm -f "$home/cluster/postmaster.pid"
 
+sh /etc/boxoffice/backup.sh watch 3>&- &
 exec patroni /tmp/patroni

@@ -61,4 +61,3 @@ pools=$(jq "[.services[] | select(.environment.DATABASE_POOL)
     echo "compose-files: pools of $pools connections in all, of $most, and Postgres has $connections" >&2
     exit 1
 }'
-ARCHIVE_COPY=on docker compose config --quiet

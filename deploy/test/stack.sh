@@ -35,15 +35,13 @@ export LEASE_SECONDS=${LEASE_SECONDS:-5} SWEEP_SECONDS=${SWEEP_SECONDS:-1}
 export VISIBILITY_SECONDS=${VISIBILITY_SECONDS:-10} RESEND_SECONDS=${RESEND_SECONDS:-10}
 export EVENT_KEEP_HOURS=${EVENT_KEEP_HOURS:-24} LOG=${LOG:-info}
 export MOST_SESSIONS=${MOST_SESSIONS:-40000}
-export BACKUP_HOURS=${BACKUP_HOURS:-24} BACKUP_WAL_MB=${BACKUP_WAL_MB:-1024}
+# And no test writes to the user's second repository.
+export BACKUP_KEEP_DAYS=${BACKUP_KEEP_DAYS:-2} BACKUP_MAX_MB=${BACKUP_MAX_MB:-2048} BACKUP_REPO2=
 export DOOR_SIGN_INS_PER_SECOND=${DOOR_SIGN_INS_PER_SECOND:-200} DOOR_CONNECTIONS=${DOOR_CONNECTIONS:-1024}
 case "$name" in
 bench) export DOOR_REQUESTS_PER_SECOND=${DOOR_REQUESTS_PER_SECOND:-1000000} ;;
 *) export DOOR_REQUESTS_PER_SECOND=${DOOR_REQUESTS_PER_SECOND:-2000} ;;
 esac
-# Nothing of this stack comes into the bucket of another.
-export ARCHIVE_COPY=off ARCHIVE_BUCKET='' ARCHIVE_REGION='' ARCHIVE_PROVIDER='' ARCHIVE_ENDPOINT=''
-export AWS_ACCESS_KEY_ID='' AWS_SECRET_ACCESS_KEY=''
 # shellcheck source=deploy/settings.sh
 . deploy/settings.sh
 for setting in $settings; do eval ": \"\${$setting?has no value for a stack of tests}\""; done
