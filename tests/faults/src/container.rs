@@ -229,7 +229,11 @@ impl Container {
         Ok(is_believed || self.passes_its_check().await?)
     }
 
-    async fn passes_its_check(&self) -> anyhow::Result<bool> {
+    /// Whether its health check passes now, whatever the engine has found before.
+    ///
+    /// # Errors
+    /// It has none, or the engine does not answer.
+    pub async fn passes_its_check(&self) -> anyhow::Result<bool> {
         let inspected = self
             .engine
             .inspect_container(&self.id, None::<InspectContainerOptions>)
