@@ -19,6 +19,10 @@ const START_BOUND: Duration = Duration::from_secs(90);
 /// left expires, then the payment follows.
 const PAID_WITHIN: Duration = Duration::from_secs(30);
 
+/// Services that are started before all others, and how long they are alone.
+const EARLY: [&str; 5] = ["identity", "catalog", "booking", "worker", "crowd"];
+const ALONE: Duration = Duration::from_secs(10);
+
 /// How often all is killed, unless `COLD_STARTS` says otherwise.
 const COLD_STARTS: u32 = 3;
 
@@ -32,23 +36,56 @@ async fn no_process_ends_while_the_stack_starts_after_everything_was_killed() ->
     let hall = stack.hall(20, 1).await?;
     for number in 1..=cold_starts()? {
         let order = hall.order(0, cards::FINE).await?;
-        let mut containers = stack.project.all().await?;
-        let states = try_join_all(containers.iter().map(Container::state)).await?;
-        let mut states = states.iter();
-        containers.retain(|_| states.next().is_some_and(|state| !state.runs_once));
+        let containers = long_lived(&stack).await?;
         try_join_all(containers.iter().map(Container::kill)).await?;
         let began = Instant::now();
         up(stack.project.name()).await?;
         println!("cold start {number} took {:?}", began.elapsed());
-        for container in &containers {
-            let restarts = container.state().await?.restarts;
-            let name = container.name();
-            ensure!(restarts == 0, "{name} ended {restarts} times");
-        }
+        none_ended(&containers).await?;
         hall.until(0, order.id, OrderState::Paid, PAID_WITHIN)
             .await?;
     }
     hall.every_promise_held().await
+}
+
+/// As after a restart of the machine: the engine knows no order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the test stack: make test"]
+async fn a_process_that_starts_before_its_stores_waits_for_them() -> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let order = hall.order(0, cards::FINE).await?;
+    let containers = long_lived(&stack).await?;
+    try_join_all(containers.iter().map(Container::kill)).await?;
+    let (early, late): (Vec<Container>, Vec<Container>) = containers
+        .into_iter()
+        .partition(|container| EARLY.contains(&container.service.as_str()));
+    try_join_all(early.iter().map(Container::start)).await?;
+    tokio::time::sleep(ALONE).await;
+    try_join_all(late.iter().map(Container::start)).await?;
+    stack.heal(START_BOUND).await?;
+    none_ended(&early).await?;
+    hall.until(0, order.id, OrderState::Paid, PAID_WITHIN)
+        .await?;
+    hall.every_promise_held().await
+}
+
+/// All containers but those that run once.
+async fn long_lived(stack: &Stack) -> anyhow::Result<Vec<Container>> {
+    let mut containers = stack.project.all().await?;
+    let states = try_join_all(containers.iter().map(Container::state)).await?;
+    let mut states = states.iter();
+    containers.retain(|_| states.next().is_some_and(|state| !state.runs_once));
+    Ok(containers)
+}
+
+async fn none_ended(containers: &[Container]) -> anyhow::Result<()> {
+    for container in containers {
+        let restarts = container.state().await?.restarts;
+        let name = container.name();
+        ensure!(restarts == 0, "{name} ended {restarts} times");
+    }
+    Ok(())
 }
 
 fn cold_starts() -> anyhow::Result<u32> {
