@@ -54,6 +54,9 @@ step "the shop closes, and $node replays the archive"
     exit 1
 }
 grep '^restore: ' "$log" || :
+# By now the newest timeline is the one that this restore began: another try goes along the one it left.
+left=$(sed -n 's/^restore: what was left is timeline \([0-9]*\).*/\1/p' "$log")
+[ "$timeline" != latest ] || timeline=${left:-latest}
 
 failed() {
     step "FAILED. The data of before is kept beside the new one (cluster.before-restore in each node's volume)."
