@@ -142,7 +142,8 @@ mod tests {
         assert_eq!(line("\u{a0} S \u{3000}"), Ok("S".to_owned()));
         assert_eq!(line("Łódź 東京 Привет"), Ok("Łódź 東京 Привет".to_owned()));
         // Text of right-to-left scripts may carry its marks, and emoji their joiners.
-        for kept in ["שלום\u{200f}!", "👩\u{200d}🎤", "❤\u{fe0f}", "ไม่มีที่ว่าง"] {
+        for kept in ["שלום\u{200f}!", "👩\u{200d}🎤", "❤\u{fe0f}", "ไม่มีที่ว่าง"]
+        {
             assert!(line(kept).is_ok(), "{kept:?}");
         }
     }

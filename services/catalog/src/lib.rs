@@ -68,7 +68,11 @@ pub fn start(settings: Settings, process: Process) -> service::Body {
 async fn make(settings: Settings, process: Process) -> anyhow::Result<Doors> {
     let client = table::client(&settings.dynamodb_endpoint);
     let name = settings.dynamodb_table.as_str();
-    wait::until_ready(&process, "dynamodb", || table::make(&client, name)).await?;
+    // Boxed: it is large, and needed once.
+    Box::pin(wait::until_ready(&process, "dynamodb", || {
+        table::make(&client, name)
+    }))
+    .await?;
     let store = cache::Store::open(
         &settings.cache_address,
         settings.cache_password_file.reveal(),

@@ -403,10 +403,7 @@ mod tests {
         let used = sessions.primary.ask::<Vec<i64>>(&ask).await.unwrap();
         let sum: i64 = used.iter().sum();
         assert!(sum <= KEYS_BYTES, "{used:?} bytes");
-        let file = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../deploy/redis/redis.conf"
-        );
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/redis/redis.conf");
         let configuration = std::fs::read_to_string(file).unwrap();
         let (_, memory) = configuration.split_once("\nmaxmemory ").unwrap();
         let (megabytes, _) = memory.split_once("mb\n").unwrap();

@@ -93,9 +93,15 @@ impl Page {
 
     /// Gives the token of a session, once for all documents.
     async fn authorize(&self, token: &str) -> anyhow::Result<()> {
-        self.find(".auth-wrapper button.authorize").await?.click().await?;
+        self.find(".auth-wrapper button.authorize")
+            .await?
+            .click()
+            .await?;
         self.type_into(".auth-container input", token).await?;
-        self.find(".auth-container button.authorize").await?.click().await?;
+        self.find(".auth-container button.authorize")
+            .await?
+            .click()
+            .await?;
         eventually(BOUND, "the dialogue is closed", async || {
             if self.is_there(".auth-container").await? {
                 // It may close by itself in between.
@@ -119,7 +125,9 @@ impl Page {
         wanted: u16,
     ) -> anyhow::Result<Value> {
         let block = format!(".opblock[id^='operations-'][id$='-{operation}']");
-        let summary = self.find(&format!("{block} .opblock-summary-control")).await?;
+        let summary = self
+            .find(&format!("{block} .opblock-summary-control"))
+            .await?;
         if summary.attr("aria-expanded").await?.as_deref() != Some("true") {
             summary.click().await?;
         }
@@ -168,7 +176,9 @@ impl Page {
         let status = status.text().await?;
         let digits = status.split_whitespace().next().unwrap_or_default();
         let digits = digits.parse::<u16>();
-        let body = self.find(&format!("{answer} .response-col_description pre")).await?;
+        let body = self
+            .find(&format!("{answer} .response-col_description pre"))
+            .await?;
         let body = body.prop("textContent").await?.unwrap_or_default();
         Ok((
             digits.with_context(|| format!("no status in `{status}`: {body}"))?,
@@ -207,20 +217,29 @@ async fn a_ticket_is_bought_on_the_api_page_by_clicking() -> anyhow::Result<()> 
     let order = page.execute("place_order", &[], of_this_hold, 202).await?;
     let id = text(&order["id"])?;
     eventually(Duration::from_secs(20), "the order is paid", async || {
-        let order = page.execute("read_order", &[("id", &id)], as_it_is, 200).await?;
+        let order = page
+            .execute("read_order", &[("id", &id)], as_it_is, 200)
+            .await?;
         Ok((order["state"] == "paid").then_some(()))
     })
     .await?;
 
     // What cannot be reached through the edge is not offered.
     page.choose("bank").await?;
-    page.find("[id^='operations-'] .opblock-summary-control").await?;
+    page.find("[id^='operations-'] .opblock-summary-control")
+        .await?;
     eventually(BOUND, "the bank's operations are shown", async || {
         Ok((!page.is_there("[id$='-place_order']").await?).then_some(()))
     })
     .await?;
-    page.find("[id^='operations-'] .opblock-summary-control").await?.click().await?;
+    page.find("[id^='operations-'] .opblock-summary-control")
+        .await?
+        .click()
+        .await?;
     page.find(".opblock-body").await?;
-    ensure!(!page.is_there("button.execute").await?, "the bank offers Execute");
+    ensure!(
+        !page.is_there("button.execute").await?,
+        "the bank offers Execute"
+    );
     page.close().await
 }

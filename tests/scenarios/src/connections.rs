@@ -163,25 +163,40 @@ async fn customers_buy_while_another_address_holds_thousands_of_connections_half
 #[ignore = "needs the test stack: make test"]
 async fn the_published_port_serves_soon_after_thousands_of_half_open_connections()
 -> anyhow::Result<()> {
-    let stack = Stack::ready().await?;
+    Stack::ready().await?;
     let port = std::env::var("BOXOFFICE_PORT").context("BOXOFFICE_PORT")?;
     let address = format!("http://127.0.0.1:{port}/api/catalog/events?limit=1");
     let reads = async || {
         let curl = on_network("host")
-            .args(["curl", "-sf", "--max-time", "4", "-o", "/dev/null", &address])
+            .args([
+                "curl",
+                "-sf",
+                "--max-time",
+                "4",
+                "-o",
+                "/dev/null",
+                &address,
+            ])
             .status();
         anyhow::Ok(curl.await?.success().then_some(()))
     };
     eventually(BOUND, "the published port serves", &reads).await?;
-    Attack::begin("host", "127.0.0.1", &port).await?.end().await?;
+    Attack::begin("host", "127.0.0.1", &port)
+        .await?
+        .end()
+        .await?;
     eventually(BOUND, "it serves after the attack", &reads).await
 }
 
 /// How many connections Nginx has with clients, whatever they are doing.
 async fn open_connections(stack: &Stack) -> anyhow::Result<u32> {
-    let lines = stack.scrape("http://nginx:8081/status", "Reading: ").await?;
+    let lines = stack
+        .scrape("http://nginx:8081/status", "Reading: ")
+        .await?;
     let line = lines.first().context("Nginx does not say it")?;
     println!("{line}");
-    let numbers = line.split_whitespace().filter_map(|word| word.parse::<u32>().ok());
+    let numbers = line
+        .split_whitespace()
+        .filter_map(|word| word.parse::<u32>().ok());
     Ok(numbers.sum())
 }

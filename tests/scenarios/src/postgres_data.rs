@@ -273,7 +273,10 @@ async fn a_moment_before_every_backup_is_refused_and_nothing_stops() -> anyhow::
         ensure!(!succeeded && said.contains(why), "{at}: {said}");
     }
     let (succeeded, said) = operator(&stack, RUN_BOUND, "make", &["restore"]).await?;
-    ensure!(!succeeded && said.contains("timestamp start/stop"), "{said}");
+    ensure!(
+        !succeeded && said.contains("timestamp start/stop"),
+        "{said}"
+    );
     ensure!(patroni::leader(&nodes).await? == primary);
     hall.purchase_within(0, Duration::from_secs(10)).await?;
     hall.every_promise_held().await
@@ -304,7 +307,8 @@ async fn the_number_of_a_timeline_is_taken_once() -> anyhow::Result<()> {
     let kept = if codes[0] == 0 { "left" } else { "right" };
     // From 126 on Postgres ends its promotion.
     let is_taken_once = codes == [0, 126] || codes == [126, 0];
-    let get = format!("sh /etc/boxoffice/archive.sh get {CLAIMED}.history /tmp/got && cat /tmp/got");
+    let get =
+        format!("sh /etc/boxoffice/archive.sh get {CLAIMED}.history /tmp/got && cat /tmp/got");
     let got = other.run(&["sh", "-c", &get]).await?;
     let again = if kept == "left" { left } else { right };
     let again = other.run(&again).await?;

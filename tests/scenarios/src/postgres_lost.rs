@@ -368,10 +368,14 @@ async fn a_standby_whose_slot_is_lost_takes_what_it_misses_from_the_archive() ->
     let began = Utc::now().timestamp();
     made.undo().await?;
     // Its health says nothing yet: commits may rest on it until Patroni's next turn.
-    eventually(CAUGHT_UP_BOUND, "there is another slot for it", async || {
-        let after = primary.run(&asking).await?;
-        Ok((after.text == "reserved\n").then_some(()))
-    })
+    eventually(
+        CAUGHT_UP_BOUND,
+        "there is another slot for it",
+        async || {
+            let after = primary.run(&asking).await?;
+            Ok((after.text == "reserved\n").then_some(()))
+        },
+    )
     .await?;
     stack.heal(CAUGHT_UP_BOUND).await?;
     let log = away.logs(began).await?;

@@ -78,7 +78,12 @@ async fn range(stack: &Stack, query: &str) -> anyhow::Result<(StatusCode, Value)
 async fn instant(stack: &Stack, query: &str) -> anyhow::Result<Value> {
     let address = format!("{}/api/v1/query?query={}", stack.prometheus, encoded(query));
     let request = stack.door.http().get(address);
-    Ok(request.timeout(generous(BOUND)).send().await?.json().await?)
+    Ok(request
+        .timeout(generous(BOUND))
+        .send()
+        .await?
+        .json()
+        .await?)
 }
 
 fn encoded(query: &str) -> String {

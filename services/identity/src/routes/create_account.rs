@@ -147,7 +147,10 @@ pub(super) async fn create(
     .await?;
     match begun {
         Ok(answer) => {
-            identity.allowances.signed_up(&Place::of(email, address)).await;
+            identity
+                .allowances
+                .signed_up(&Place::of(email, address))
+                .await;
             Ok(answer.into_response())
         }
         Err(first) => {

@@ -371,10 +371,9 @@ mod tests {
         assert_eq!(replicas[0].sign_up("k", &body).await.status, 201);
         let (attacker, began) = (some_address(), Instant::now());
         let flood = at_once(&replicas, &attacker, 40, || email.to_owned(), PASSWORD);
-        let (answers, elsewhere) = tokio::join!(
-            flood,
-            replicas[0].sign_in_from(&some_address(), email, PASSWORD)
-        );
+        let other = some_address();
+        let elsewhere = replicas[0].sign_in_from(&other, email, PASSWORD);
+        let (answers, elsewhere) = tokio::join!(flood, elsewhere);
         assert_eq!(elsewhere.status, 201, "{}", elsewhere.body);
         // Eight, and what refills meanwhile.
         let most = 8.0 + 2.0 * began.elapsed().as_secs_f64();
@@ -411,7 +410,11 @@ mod tests {
             let unknown = ada()["email"].as_str().unwrap().to_owned();
             let wrong = identity.sign_in_from(&attacker, &unknown, WRONG).await;
             heard += usize::from(wrong.status == 401);
-            assert!([201, 429].contains(&right.status.as_u16()), "{}", right.body);
+            assert!(
+                [201, 429].contains(&right.status.as_u16()),
+                "{}",
+                right.body
+            );
         }
         let most = 40.0 + 2.0 * began.elapsed().as_secs_f64();
         assert!(heard as f64 <= most, "{heard} and not {most}");
@@ -426,7 +429,11 @@ mod tests {
         let email = body["email"].as_str().unwrap();
         for round in 0..60 {
             let address = some_address();
-            let from = if round % 2 == 0 { &identity.home } else { &address };
+            let from = if round % 2 == 0 {
+                &identity.home
+            } else {
+                &address
+            };
             let session = identity.sign_in_from(from, email, PASSWORD).await;
             assert_eq!(session.status, 201, "{}", session.body);
         }

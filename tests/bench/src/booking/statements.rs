@@ -89,7 +89,11 @@ fn pgbench_runs_the_statements_that_booking_runs() {
     let statements = [
         "BEGIN ISOLATION LEVEL READ COMMITTED;".to_owned(),
         begin("'place_hold'", HOLD_KEY, "sha256(:a::bigint::text::bytea)") + ";",
-        sent(&queries, "SELECT pg_try_advisory_xact_lock", &[CUSTOMER, EVENT]) + ";",
+        sent(
+            &queries,
+            "SELECT pg_try_advisory_xact_lock",
+            &[CUSTOMER, EVENT],
+        ) + ";",
         sent(
             &queries,
             "SELECT (SELECT count(*) FROM holds JOIN hold_seats",

@@ -86,14 +86,34 @@ async fn each_refusal_of_nginx_itself_is_a_problem() -> anyhow::Result<()> {
     let long = "a".repeat(9_000);
     let twice = "If-None-Match: \"nothing\"\r\nIf-None-Match: \"nothing else\"\r\n";
     for (text, status, kind) in [
-        (request("GET", &format!("{events}?city={long}"), ""), 414, "path-too-long"),
-        (request("GET", events, &format!("X-Long: {long}\r\n")), 431, "headers-too-large"),
-        (request("GET", "/api/catalog%2fevents", ""), 400, "bad-request"),
+        (
+            request("GET", &format!("{events}?city={long}"), ""),
+            414,
+            "path-too-long",
+        ),
+        (
+            request("GET", events, &format!("X-Long: {long}\r\n")),
+            431,
+            "headers-too-large",
+        ),
+        (
+            request("GET", "/api/catalog%2fevents", ""),
+            400,
+            "bad-request",
+        ),
         (request("GET", events, "no header\r\n"), 400, "bad-request"),
         (request("GET", events, twice), 400, "bad-request"),
         (request("GET", "/api/nothing", ""), 404, "not-found"),
-        (request("GET", "/api/booking/orders", ""), 401, "unauthorized"),
-        (format!("GET {events} HTTP/2.0\r\nHost: edge\r\n\r\n"), 505, "http-version"),
+        (
+            request("GET", "/api/booking/orders", ""),
+            401,
+            "unauthorized",
+        ),
+        (
+            format!("GET {events} HTTP/2.0\r\nHost: edge\r\n\r\n"),
+            505,
+            "http-version",
+        ),
     ] {
         is_problem(&of(text).await?, status, kind)?;
     }
@@ -132,7 +152,11 @@ async fn a_preflight_is_refused_and_no_answer_opens_the_api_to_other_origins() -
     let stack = Stack::ready().await?;
     let origin = "Origin: https://elsewhere.example\r\n";
     let preflight = format!("{origin}Access-Control-Request-Method: POST\r\n");
-    for path in ["/api/identity/sessions", "/api/booking/orders", "/api/catalog/events"] {
+    for path in [
+        "/api/identity/sessions",
+        "/api/booking/orders",
+        "/api/catalog/events",
+    ] {
         let refused = send(&stack, &request("OPTIONS", path, &preflight)).await?;
         is_problem(&refused, 403, "cross-origin")?;
         let plain = send(&stack, &request("OPTIONS", path, "")).await?;
@@ -155,7 +179,9 @@ async fn a_preflight_is_refused_and_no_answer_opens_the_api_to_other_origins() -
 #[ignore = "needs the test stack: make test"]
 async fn many_headers_are_no_reason_for_an_empty_answer() -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
-    let many: String = (0..300).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let many: String = (0..300)
+        .map(|number| format!("X-{number}: 1\r\n"))
+        .collect();
     let answer = send(&stack, &request("GET", "/api/catalog/events", &many)).await?;
     ensure!(answer.status == 200, "{}", answer.head);
     Ok(())
@@ -237,12 +263,20 @@ async fn the_landing_page_says_where_to_look() -> anyhow::Result<()> {
     }
     let nginx = stack.project.one("nginx").await?;
     let grafana = nginx.setting("GRAFANA").await?.context("GRAFANA")?;
-    let there = if grafana == "on" { "/grafana/" } else { "promtool query instant" };
+    let there = if grafana == "on" {
+        "/grafana/"
+    } else {
+        "promtool query instant"
+    };
     ensure!(page.contains(there), "{page}");
     let links = page.split("href=\"").skip(1);
     for link in links.filter_map(|rest| rest.split('"').next()) {
         let response = answered(stack.door.http().get(format!("{door}{link}"))).await?;
-        ensure!(response.status().is_success(), "{link}: {}", response.status());
+        ensure!(
+            response.status().is_success(),
+            "{link}: {}",
+            response.status()
+        );
     }
     Ok(())
 }
