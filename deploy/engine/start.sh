@@ -93,6 +93,7 @@ start_engine() {
         # as many files as may be had.
         proxy=true
         [ ! -w /proc/sys/net/ipv4/conf/all/route_localnet ] || proxy=false
+        # shellcheck disable=SC3045 # In dash, bash and busybox.
         ulimit -n "$most_files" 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null || true
         setsid dockerd --log-level warn --userland-proxy="$proxy" </dev/null >>"$log" 2>&1 &
         echo $! >"$pidfile"

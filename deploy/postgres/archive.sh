@@ -25,7 +25,7 @@ is_past_the_end() { # <segment>
     history=$(find "$(timelines)" -name '????????.history' 2>/dev/null | sort | tail -n 1)
     [ -n "$history" ] || return 1
     number=$((0x$(echo "$1" | cut -c 1-8)))
-    end=$(sed -n "s|^$number[[:space:]]\{1,\}\([0-9A-F]*\)/\([0-9A-F]*\)[[:space:]].*|\1 \2|p" "$history")
+    end=$(sed -n "s|^${number}[[:space:]]\{1,\}\([0-9A-F]*\)/\([0-9A-F]*\)[[:space:]].*|\1 \2|p" "$history")
     [ -n "$end" ] || return 1
     # A segment has 16 MB: its name has the upper half of the position, then the top byte of the lower.
     segment=$(((0x$(echo "$1" | cut -c 9-16) << 8) + 0x$(echo "$1" | cut -c 17-24)))

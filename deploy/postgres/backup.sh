@@ -16,15 +16,15 @@ is_primary() {
     [ "$(psql -h /run/postgresql -qAtX -U postgres -d postgres -c 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]
 }
 # The manifests of complete backups, the oldest first. pgBackRest names a backup by its time.
-complete() { # [conditions of find]
+backups() { # [conditions of find]
     find "$repository/backup/boxoffice" -mindepth 2 -maxdepth 2 -path '*F/backup.manifest' "$@" 2>/dev/null | sort
 }
 
 is_due() {
     # Before that there is no archive.
     [ -e "$repository/archive/boxoffice/archive.info" ] || return 1
-    newest=$(complete | tail -n 1)
-    [ -n "$newest" ] && [ -n "$(complete -mmin -$((60 * hours)))" ] || return 0
+    newest=$(backups | tail -n 1)
+    [ -n "$newest" ] && [ -n "$(backups -mmin -$((60 * hours)))" ] || return 0
     # A quarter of the repository's size in WAL: then older backups can go without a gap.
     kilobytes=$(find "$repository/archive" -type f -newer "$newest" -printf '%k\n' | awk '{ sum += $1 } END { print sum + 0 }')
     [ "$kilobytes" -ge $((most_mb * 1024 / 4)) ]
@@ -51,7 +51,7 @@ now() {
 # The oldest backup goes with its WAL; the newest always stays. By count, because pgBackRest keeps
 # all WAL until the time of `repo1-retention-full` has passed.
 prune() {
-    kept=$(($(complete | wc -l) - 1))
+    kept=$(($(backups | wc -l) - 1))
     while [ "$kept" -ge 1 ] && [ "$(du -sm "$repository" 2>/dev/null | cut -f 1)" -gt "$most_mb" ]; do
         echo "backup: WARN: the repository has more than $most_mb MB: $kept backups are kept"
         pgbackrest expire --repo=1 --repo1-retention-full-type=count --repo1-retention-full="$kept" || return 1

@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.."
 
 # shellcheck source=deploy/settings.sh
 . deploy/settings.sh
-for name in $(cat docker-compose.yml deploy/*/*.yml | grep -o '\${[A-Z_]*' | tr -d '${' | sort -u); do
+for name in $(cat docker-compose.yml deploy/*/*.yml | grep -o '\${[A-Z0-9_]*' | tr -d '${' | sort -u); do
     case "$name" in
     *_IMAGE | GRAFANA | PIP_INDEX_URL | ETCD_INITIAL_CLUSTER_STATE) continue ;;
     esac

@@ -137,6 +137,7 @@ grep -q 'INSTALL_ENGINE=1' "$work/said" || fail 'it does not say how to consent'
 ! with CI=true DOCKER_HOST=unix:///run/other.sock "$start" || fail 'an engine that was not asked for was started'
 grep -q '/run/other.sock does not answer' "$work/said" || fail 'it does not say which engine does not answer'
 few=256
+# shellcheck disable=SC3045
 (ulimit -S -n "$few" && with CI=true "$start") || fail 'no engine was installed with consent'
 [ "$(cat "$work/files")" -gt "$few" ] || fail 'the engine has few files'
 
