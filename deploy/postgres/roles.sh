@@ -56,6 +56,18 @@ until_a_standby_counts() {
     done
 }
 
+# Completes the segment in which this node was promoted, and so the archive gets it. A standby that
+# missed two promotions in one segment can have it from nowhere else: the middle timeline's part is
+# on no node, because Postgres renames what a promotion cuts short (.partial).
+complete_segment() {
+    tries=0
+    until psql --command='SELECT pg_switch_wal()' >/dev/null 2>&1; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || return 0
+        sleep 0.2
+    done
+}
+
 # What the lost primary had completed and not yet archived, this node has received. A segment that
 # is in the archive already is not written again.
 complete_archive() {
@@ -83,6 +95,7 @@ open_archive() {
 case "${1:-}:${2:-}" in
 on_role_change:primary)
     {
+        complete_segment
         until_a_standby_counts
         complete_archive
     } &
