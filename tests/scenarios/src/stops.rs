@@ -30,6 +30,10 @@ const SIGN_UPS: usize = 48;
 const SEATS: u32 = 480;
 const CUSTOMERS: u32 = 6;
 
+/// The first of those who only read. An account holds seats of an event one request at a time, so what
+/// is ordered besides is ordered by these.
+const READERS: usize = 3;
+
 /// Who is stopped before whom, those of a line at once: first whoever leans on others, as compose
 /// does. What is not named here leans on all of it.
 const ORDER: [&[&str]; 11] = [
@@ -272,7 +276,7 @@ async fn light_load_during(
         buys(customer(2)),
         Person::Signs(Guest::sign_up(&hall.stack).await?),
     ];
-    people.extend((3..hall.customers.len()).map(|number| Person::Reads(customer(number))));
+    people.extend((READERS..hall.customers.len()).map(|number| Person::Reads(customer(number))));
     let ends = Arc::new(AtomicBool::new(false));
     let loads: Vec<_> = people
         .into_iter()
@@ -387,7 +391,7 @@ async fn workers_stop_in_time_and_payments_in_hand_are_finished_or_given_back() 
 {
     let hall = under_light_load(Person::Orders, async |hall| {
         for round in 0..6 {
-            hall.order(round % 2, cards::SLOW).await?;
+            hall.order(READERS + round % 2, cards::SLOW).await?;
         }
         stops_in_time(hall, "worker").await
     })
@@ -404,7 +408,7 @@ async fn workers_stop_in_time_and_payments_in_hand_are_finished_or_given_back() 
 async fn the_bank_stops_in_time_and_what_it_was_asked_is_asked_again() -> anyhow::Result<()> {
     under_light_load(Person::Orders, async |hall| {
         for round in 0..6 {
-            hall.order(round % 2, cards::SLOW).await?;
+            hall.order(READERS + round % 2, cards::SLOW).await?;
         }
         stops_in_time(hall, "bank").await
     })

@@ -16,13 +16,10 @@ use crate::redis_lost::redis_primary;
 use crate::stack::{Stack, answered, eventually, refused_with, unless_shed};
 
 /// Ends the session whose token is its argument in half a second, in the store that keeps it under
-/// its hash, as if its day were over: using it does not prolong it any more.
+/// its hash.
 const SHORTEN: &str = r#"
 key=session:$(printf %s "$0" | sha256sum | cut -d ' ' -f 1)
-REDISCLI_AUTH=$(cat /run/secrets/redis/redis_password)
-export REDISCLI_AUTH
-redis-cli hset "$key" ends 0 >/dev/null
-exec redis-cli pexpire "$key" 500
+REDISCLI_AUTH=$(cat /run/secrets/redis/redis_password) exec redis-cli pexpire "$key" 500
 "#;
 
 /// Takes the session whose token is its argument out of the store, behind the back of `identity`.
@@ -169,8 +166,7 @@ async fn headers_that_say_who_somebody_is_are_not_believed() -> anyhow::Result<(
 
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
-async fn what_is_wrong_with_a_request_is_not_taken_for_a_failed_check_of_its_session()
--> anyhow::Result<()> {
+async fn headers_that_no_service_reads_do_not_fail_the_check_of_a_session() -> anyhow::Result<()> {
     let stack = Stack::ready().await?;
     let hall = stack.hall(20, 1).await?;
     let token = &hall.customers[0].session().context("no session")?.token;
@@ -184,7 +180,7 @@ async fn what_is_wrong_with_a_request_is_not_taken_for_a_failed_check_of_its_ses
         ask = ask.header(format!("x-{number}"), "b");
     }
     let status = answered(ask).await?.status();
-    ensure!(status == 431, "a request with 120 headers: {status}");
+    ensure!(status == 200, "a request with 120 headers: {status}");
     Ok(())
 }
 
