@@ -24,7 +24,7 @@ const EARLY: [&str; 5] = ["identity", "catalog", "booking", "worker", "crowd"];
 const ALONE: Duration = Duration::from_secs(10);
 
 /// How often all is killed, unless `COLD_STARTS` says otherwise.
-const COLD_STARTS: u32 = 3;
+const COLD_STARTS: u32 = 1;
 
 /// A process that ends because a store is not usable yet is restarted by the engine, and Compose can
 /// count its end as a failure of the whole start: so none may end.

@@ -367,15 +367,15 @@ async fn a_standby_whose_slot_is_lost_takes_what_it_misses_from_the_archive() ->
     .await?;
     let began = Utc::now().timestamp();
     made.undo().await?;
-    // Its health says nothing yet: commits may rest on it until Patroni's next turn.
-    eventually(
-        CAUGHT_UP_BOUND,
-        "there is another slot for it",
-        async || {
-            let after = primary.run(&asking).await?;
-            Ok((after.text == "reserved\n").then_some(()))
-        },
-    )
+    // Its health says nothing yet: commits may rest on it until Patroni's next turn. A slot that is lost
+    // cannot be used again, so this is another one.
+    let active = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{slot}'");
+    let using = [&psql[..], &["-c", &active]].concat();
+    eventually(CAUGHT_UP_BOUND, "it uses another slot", async || {
+        let after = primary.run(&using).await?;
+        ensure!(after.text == "t\n", "{after:?}");
+        Ok(Some(()))
+    })
     .await?;
     stack.heal(CAUGHT_UP_BOUND).await?;
     let log = away.logs(began).await?;
