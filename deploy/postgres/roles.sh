@@ -56,16 +56,22 @@ until_a_standby_counts() {
     done
 }
 
+# A node is called primary a moment before it takes writes.
+until_it_takes_writes() {
+    tries=0
+    until [ "$(psql --tuples-only --no-align --command='SELECT pg_is_in_recovery()')" = f ]; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 100 ] || { echo "roles: not a primary after 20 s" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+
 # Completes the segment in which this node was promoted, and so the archive gets it. A standby that
 # missed two promotions in one segment can have it from nowhere else: the middle timeline's part is
 # on no node, because Postgres renames what a promotion cuts short (.partial).
 complete_segment() {
-    tries=0
-    until psql --command='SELECT pg_switch_wal()' >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        [ "$tries" -lt 100 ] || return 0
-        sleep 0.2
-    done
+    until_it_takes_writes
+    psql --command='SELECT pg_switch_wal()' >/dev/null
 }
 
 # What the lost primary had completed and not yet archived, this node has received. A segment that
@@ -95,7 +101,7 @@ open_archive() {
 case "${1:-}:${2:-}" in
 on_role_change:primary)
     {
-        complete_segment
+        (complete_segment) || :
         until_a_standby_counts
         complete_archive
     } &
@@ -104,13 +110,7 @@ on_*:primary) until_a_standby_counts & ;;
 on_*) exit 0 ;;
 esac
 
-# A node is called primary a moment before it takes writes.
-tries=0
-until [ "$(psql --tuples-only --no-align --command='SELECT pg_is_in_recovery()')" = f ]; do
-    tries=$((tries + 1))
-    [ "$tries" -lt 100 ] || { echo "roles: not a primary after 20 s" >&2; exit 1; }
-    sleep 0.2
-done
+until_it_takes_writes
 
 for role in superuser identity booking worker exporter replicator rewinder; do
     export "${role}_password=$(cat "/run/secrets/postgres/${role}_password")"

@@ -145,6 +145,14 @@ async fn is_as_it_was(hall: &Hall, before: &Value) -> anyhow::Result<()> {
     .await
 }
 
+/// All is well and as it was, and customers buy on.
+async fn goes_on_as_it_was(hall: &Hall, before: &Value) -> anyhow::Result<()> {
+    hall.stack.heal(HEAL_BOUND).await?;
+    is_as_it_was(hall, before).await?;
+    hall.purchase_within(0, Duration::from_secs(20)).await?;
+    hall.every_promise_held().await
+}
+
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
 async fn after_all_orders_were_deleted_they_are_as_they_were_the_second_before()
@@ -206,10 +214,7 @@ async fn a_restore_after_all_nodes_were_killed_reaches_what_only_the_primary_had
     delete_all_orders().await?;
     let node = kill_all_nodes(&stack).await?;
     restore(&stack, &[format!("AT={at}"), format!("NODE={node}")]).await?;
-    stack.heal(HEAL_BOUND).await?;
-    is_as_it_was(&hall, &before).await?;
-    hall.purchase_within(0, Duration::from_secs(20)).await?;
-    hall.every_promise_held().await
+    goes_on_as_it_was(&hall, &before).await
 }
 
 /// Kills the standbys, then the primary, so that no other takes its place; says which that was.
@@ -253,10 +258,7 @@ async fn a_restore_to_too_early_a_moment_is_corrected_along_the_timeline_that_wa
     let left = left.context("it does not say which timeline was left")?;
 
     restore(&stack, &[format!("AT={late}"), format!("TIMELINE={left}")]).await?;
-    stack.heal(HEAL_BOUND).await?;
-    is_as_it_was(&hall, &before).await?;
-    hall.purchase_within(0, Duration::from_secs(20)).await?;
-    hall.every_promise_held().await
+    goes_on_as_it_was(&hall, &before).await
 }
 
 /// Nothing is stopped for a moment that cannot be reached.
