@@ -5,8 +5,8 @@
 #   <folder>/crates   tests of crates on the stores; they make no faults
 #   <folder>/stack    negative controls, pages, scenarios: they need the engine
 #
-# A file's name is its turn and what it checks; in it stands how. The slowest kinds
-# come first, so that the lanes end together.
+# A file's name is its turn and what it checks; in it stands how. The slow ones come
+# first, so that the lanes end together.
 set -eu
 
 folder=$1
@@ -34,7 +34,8 @@ for page in README.md $(find docs -name '*.md' | sort); do
         check page "$page" "PAGE=$page /tests/documentation --ignored"
     fi
 done
-for name in $(names "$scenarios"); do
+slow='^\(postgres_data\|fuzz\|chaos\|crowd\|stops\|upgrade\|cold_start\)::'
+for name in $(names "$scenarios" | grep "$slow") $(names "$scenarios" | grep -v "$slow"); do
     check scenario "$name" "/tests/scenarios --ignored --exact $name --nocapture"
 done
 # These hurt no part, so they share a stack.

@@ -18,8 +18,8 @@ use crate::stack::{Hall, Stack, eventually};
 /// How long all documents together may take.
 const BOUND: Duration = generous(Duration::from_secs(200));
 
-/// Inputs an operation; the documentation says how to ask for more.
-const EXAMPLES: &str = "100";
+/// Inputs an operation, unless `FUZZ_EXAMPLES` says otherwise.
+const EXAMPLES: &str = "40";
 
 /// What each answer must be.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
