@@ -24,7 +24,9 @@ up: engine ## look at the machine, start everything, wait until a ticket could b
 	@echo "Building the images: some ten minutes the first time on two cores, seconds after that."
 	@deploy/images.sh
 	@deploy/networks.sh
-	@$(COMPOSE) up --detach --wait --wait-timeout 300
+	@$(COMPOSE) up --detach
+	@echo "Waiting until every part is healthy: half a minute or so."
+	@deploy/engine/healthy.sh 300
 	@echo
 	@echo "Boxoffice is open: http://localhost:$(PORT)/"
 

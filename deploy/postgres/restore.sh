@@ -9,7 +9,9 @@ at=${AT:-}
 timeline=${TIMELINE:-latest}
 node=${NODE:-}
 nodes='postgres-1 postgres-2 postgres-3'
-clients='identity booking worker'
+# The queue is one of them: what points at rows is forgotten with it, and which rows are to be sent
+# again, the outbox says.
+clients='identity booking worker localstack'
 
 step() { printf 'restore: %s\n' "$*"; }
 # What the engine's client says is shown where it fails.
@@ -22,7 +24,10 @@ beside() { # <node> <command …>
     shift
     docker compose run --rm --no-deps -T --entrypoint sh "$node_of_data" /etc/boxoffice/recover.sh "$@" </dev/null
 }
-up() { quietly docker compose up --detach --no-deps --no-build --no-recreate --wait "$@"; }
+up() {
+    quietly docker compose up --detach --no-deps --no-build --no-recreate "$@" \
+        && quietly deploy/engine/healthy.sh 300 "$@"
+}
 
 [ -n "$node" ] || node=$(deploy/postgres/leader.sh) || {
     step 'say which node led last, as in NODE=postgres-2'
@@ -83,12 +88,10 @@ done
 step "$node starts, and the others copy its data"
 up "$node" || failed
 # shellcheck disable=SC2086
-up $others || failed
-# A message points at a row; which rows are to be sent again, the outbox says.
-step 'the queue is emptied, and the shop opens'
-quietly docker compose restart localstack || failed
+up $others localstack || failed
+step 'the shop opens'
 # shellcheck disable=SC2086
-up localstack $clients || failed
+up $clients || failed
 
 step "Postgres is as it was at $at"
 for each in $nodes; do quietly docker compose exec -T "$each" sh /etc/boxoffice/recover.sh settle; done

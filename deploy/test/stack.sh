@@ -50,18 +50,24 @@ compose() { docker compose --project-name "$project" "$@"; }
 down() { compose down --volumes --remove-orphans --timeout 10 >/dev/null 2>&1; }
 
 # In the background, so that a signal ends it at once.
+logged() {
+    "$@" >>"$log" 2>&1 &
+    child=$!
+    trap 'kill "$child" 2>/dev/null; wait "$child"; exit 143' INT TERM
+    wait "$child"
+}
 up() {
+    log=$root/.state/$name-up.log
+    : >"$log"
+    export COMPOSE_PROJECT_NAME="$project"
     deploy/engine/readable.sh || exit
     deploy/networks.sh "$project"
-    docker compose --project-name "$project" up --detach --no-build --wait \
-        --wait-timeout "${WAIT_SECONDS:-300}" >"$root/.state/$name-up.log" 2>&1 &
-    up=$!
-    trap 'kill "$up" 2>/dev/null; wait "$up"; exit 143' INT TERM
-    wait "$up" || {
-        tail -n 20 "$root/.state/$name-up.log"
-        compose ps --all --format 'table {{.Service}}\t{{.Status}}'
-        exit 1
-    }
+    if logged docker compose up --detach --no-build && logged deploy/engine/healthy.sh "${WAIT_SECONDS:-300}"; then
+        return
+    fi
+    tail -n 20 "$log"
+    compose ps --all --format 'table {{.Service}}\t{{.Status}}'
+    exit 1
 }
 
 case "$action" in

@@ -20,6 +20,9 @@ use shell::{Shell, Stack};
 /// How long a block fenced as `console eventually` may take to come true.
 const EVENTUALLY: Duration = Duration::from_secs(150);
 
+/// Between two tries: a command of Compose takes half a second of processor time.
+const PAUSE: Duration = Duration::from_secs(2);
+
 /// The headings of a page about a note, all of them and in this order.
 const NOTE: [&str; 6] = [
     "What the note says",
@@ -128,7 +131,7 @@ fn run(page: &Page, stack: &Stack) -> Result<usize, String> {
                     break;
                 }
                 Err(_) if Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(300));
+                    std::thread::sleep(PAUSE);
                 }
                 Err(failure) => return Err(format!("{}: {failure}", page.path.display())),
             }

@@ -21,6 +21,9 @@ pub(super) const ONE_OFF_LABEL: &str = "com.docker.compose.oneoff";
 /// How long the engine may take to answer.
 const ENGINE_TIMEOUT: u64 = 30;
 
+/// Between two looks at a container that is not well: a health check takes 100 ms of processor time.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// A compose project on this engine.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -168,7 +171,7 @@ impl Project {
                         container.name()
                     );
                 }
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(PAUSE).await;
             }
             Ok(())
         }))

@@ -24,6 +24,7 @@ mod hall;
 mod haproxy;
 mod interior;
 mod leader;
+mod light_load;
 mod logs;
 mod lost_answers;
 mod pairs;

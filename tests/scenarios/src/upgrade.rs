@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use crate::light_load::{Person, under_light_load};
 use crate::stack::{eventually, superuser_of};
-use crate::stops::{Person, stops_in_time, under_light_load};
+use crate::stops::stops_in_time;
 
 /// A service whose database is migrated, and what its newer version adds: what it adds first in an
 /// upgrade, and what the scenario takes away in the end.
