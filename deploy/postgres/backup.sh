@@ -3,6 +3,7 @@
 #
 #   backup.sh watch   takes a backup when one is due, and keeps the size; on each node, as long as it runs
 #   backup.sh now     takes one
+#   backup.sh prune   keeps the size
 #
 # pgBackRest keeps what a restore to any moment of the last days needs (BACKUP_KEEP_DAYS).
 set -eu
@@ -35,6 +36,9 @@ now() {
         echo 'backup: this node is not the primary' >&2
         exit 1
     }
+    # Until its first checkpoint a promoted node has the number of its former timeline on disk,
+    # and pgBackRest refuses the backup.
+    psql -h /run/postgresql -qAtX -U postgres -d postgres -c CHECKPOINT
     repositories=1
     ! grep -q '^repo2-' /etc/pgbackrest/conf.d/repo2.conf || repositories='1 2'
     for number in $repositories; do
@@ -69,6 +73,6 @@ watch() {
 }
 
 case "${1:-}" in
-watch | now) "$1" ;;
-*) echo "backup: watch or now, not ${1:-}" >&2; exit 64 ;;
+watch | now | prune) "$1" ;;
+*) echo "backup: watch, now or prune, not ${1:-}" >&2; exit 64 ;;
 esac
