@@ -34,7 +34,7 @@ for page in README.md $(find docs -name '*.md' | sort); do
         check page "$page" "PAGE=$page /tests/documentation --ignored"
     fi
 done
-slow='^\(postgres_data\|fuzz\|chaos\|crowd\|stops\|upgrade\|cold_start\)::'
+slow='^\(postgres_data\|fuzz\|chaos\|crowd\|cold_start\)::'
 for name in $(names "$scenarios" | grep "$slow") $(names "$scenarios" | grep -v "$slow"); do
     check scenario "$name" "/tests/scenarios --ignored --exact $name --nocapture"
 done

@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use crate::deadline::generous;
 use crate::patroni;
-use crate::stack::{Hall, Stack, eventually, superuser_of};
+use crate::stack::{Hall, Stack, eventually, refused_with, superuser_of};
 
 /// How long a command may take that starts a container.
 const RUN_BOUND: Duration = generous(Duration::from_secs(60));
@@ -378,4 +378,26 @@ async fn the_archive_keeps_its_size_and_leaves_room_on_the_disk() -> anyhow::Res
     let is_skipped = pushed.text.contains("MB are free");
     ensure!(pushed.exit_code == 0 && is_skipped, "{pushed:?}");
     Ok(())
+}
+
+/// As after a restore to a moment before it was published: the catalog has it, and booking has not.
+#[tokio::test]
+#[ignore = "needs the test stack: make test"]
+async fn an_event_that_booking_has_lost_is_on_sale_again_once_it_is_published_again()
+-> anyhow::Result<()> {
+    let stack = Stack::ready().await?;
+    let hall = stack.hall(20, 1).await?;
+    let mut booking = superuser_of("booking").await?;
+    sqlx::query("DELETE FROM events WHERE id = $1")
+        .bind(hall.event_id)
+        .execute(&mut booking)
+        .await?;
+    booking.close().await?;
+    let held = hall.customers[0]
+        .hold(hall.event_id, &Wanted::Best(1))
+        .await;
+    refused_with(held, 404, "not-found")?;
+    hall.organiser.client.publish_event(hall.event_id).await?;
+    hall.purchase_within(0, Duration::from_secs(10)).await?;
+    hall.every_promise_held().await
 }

@@ -32,7 +32,8 @@ const CHANGE_TIMEOUT: Duration = Duration::from_millis(1_300);
 /// Put an event on sale.
 ///
 /// For good; a repetition changes nothing. Its seats go to booking first, so it is on sale once this
-/// is answered.
+/// is answered. A repetition before the event begins sends them again: booking lacks them after a
+/// restore to a moment before the first time.
 #[utoipa::path(
     post,
     path = "/api/catalog/events/{id}/publish",
@@ -57,6 +58,9 @@ pub async fn publish_event(
     let account = account.organiser()?;
     let event = catalog.events.own(account.id, id).await?;
     if event.state == Stand::OnSale {
+        if event.starts_at > Utc::now() {
+            catalog.booking.put_seating(id, &event.seating()).await?;
+        }
         catalog.reads.forget(id).await?;
         return super::own(&HeaderMap::new(), &event);
     }
@@ -206,10 +210,18 @@ mod tests {
             404
         );
         trial.put_on_sale(id).await;
+        let (status, _) = trial.send("POST", &path(id), who, &[], &draft).await;
+        assert_eq!(status, 503, "booking is told again, and it is away");
+        let mut event = trial.catalog.events.get(id).await.unwrap().unwrap();
+        assert_eq!((event.state, event.version), (Stand::OnSale, 2));
+        event.starts_at = Utc::now() - chrono::TimeDelta::seconds(1);
+        event.version += 1;
+        assert!(trial.catalog.events.replace(&event).await.unwrap());
         let (status, event) = trial.send("POST", &path(id), who, &[], &draft).await;
         assert_eq!(
             (status.as_u16(), &event["state"], &event["version"]),
-            (200, &"on_sale".into(), &2.into())
+            (200, &"on_sale".into(), &3.into()),
+            "booking may have pruned what has begun"
         );
     }
 
