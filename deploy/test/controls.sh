@@ -20,7 +20,8 @@ for patch in tests/controls/patches/*.patch; do
     (
         cd "$copy"
         # shellcheck disable=SC2046
-        CARGO_TARGET_DIR=/src/target /src/deploy/service/compile.sh /src/deploy/test/with-databases.sh \
+        CARGO_TARGET_DIR=/src/target /src/deploy/service/compile.sh \
+            /src/deploy/test/with-postgres.sh /src/deploy/test/with-databases.sh \
             cargo build --release --offline --workspace $(/src/deploy/test/unoptimised.sh) \
             $(printf -- '--bin %s ' $programs)
     )

@@ -24,7 +24,7 @@ deploy/service/compile.sh true
 for crate in $crates; do
     touch "$crate/src/lib.rs"
 done
-SQLX_OFFLINE_DIR=$found deploy/test/with-databases.sh $clippy
+SQLX_OFFLINE_DIR=$found deploy/test/with-postgres.sh deploy/test/with-databases.sh $clippy
 
 case "$action" in
 write)

@@ -11,10 +11,11 @@ queue=.state/queue
 results=.state/results
 
 # The shell becomes the lane's container, so that a signal reaches it. Tests of crates
-# make no faults, so they get no engine.
+# make no faults, so they get no engine. Each makes databases of its own, in a Postgres
+# that is not copied to standbys and to an archive.
 crates_lane() { # <stack>
     exec deploy/test/stack.sh run "$1" --image boxoffice/checks \
-        deploy/test/lane.sh "$queue/crates" "$results" "$1"
+        deploy/test/with-postgres.sh deploy/test/lane.sh "$queue/crates" "$results" "$1"
 }
 lane() { # <stack>
     exec deploy/test/stack.sh run "$1" --image boxoffice/checks --engine \

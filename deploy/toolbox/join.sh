@@ -3,10 +3,8 @@
 # with its passwords, which stand in files and in no command line.
 set -eu
 
-# Databases that tests make for themselves are gone with the test: nothing in them
-# waits for a disk or a standby.
 superuser=$(cat /run/secrets/postgres/superuser_password)
-export DATABASE_URL="postgres://postgres:$superuser@haproxy:5432/postgres?options=-c%20synchronous_commit%3Doff"
+export DATABASE_URL="postgres://postgres:$superuser@haproxy:5432/postgres"
 export BOXOFFICE_DOOR=http://nginx:8080
 export REDIS_SENTINELS=sentinel-1:26379,sentinel-2:26379,sentinel-3:26379
 export REDIS_PASSWORD_FILE=/run/secrets/redis/redis_password
