@@ -28,6 +28,8 @@ as_postgres pg_ctl --silent --pgdata "$work/data" --log "$work/log" \
     start >/dev/null || { cat "$work/log" >&2; exit 1; }
 cd "$tree"
 export DATABASE_URL=postgres://postgres@127.0.0.1:5432/postgres
+# Migrations grant it what it may do (deploy/postgres/roles.sql).
+psql --quiet "$DATABASE_URL" --command 'CREATE ROLE worker'
 # In the background, so that a signal ends it at once.
 "$@" &
 child=$!
