@@ -3,8 +3,8 @@
 # healthy.sh <seconds> [service …].
 #
 # It runs their health checks itself, because an engine before 25 looks at a container
-# for the first time after the whole interval of its check, which is up to 40 s. What has
-# no check has to run; what runs once has to have succeeded.
+# for the first time after the whole interval of its check. What has no check has to
+# run; what runs once has to have succeeded.
 set -eu
 
 deadline=$(($(date +%s) + $1))

@@ -13,9 +13,8 @@ hours=24
 most_mb=${BACKUP_MAX_MB:-2048}
 longest_seconds=3600
 
-is_primary() {
-    [ "$(psql -h /run/postgresql -qAtX -U postgres -d postgres -c 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]
-}
+sql() { psql -h /run/postgresql -qAtX -U postgres -d postgres -c "$1"; }
+is_primary() { [ "$(sql 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]; }
 # The manifests of complete backups, the oldest first. pgBackRest names a backup by its time.
 backups() { # [conditions of find]
     find "$repository/backup/boxoffice" -mindepth 2 -maxdepth 2 -path '*F/backup.manifest' "$@" 2>/dev/null | sort
@@ -38,7 +37,7 @@ now() {
     }
     # Until its first checkpoint a promoted node has the number of its former timeline on disk,
     # and pgBackRest refuses the backup.
-    psql -h /run/postgresql -qAtX -U postgres -d postgres -c CHECKPOINT
+    sql CHECKPOINT
     repositories=1
     ! grep -q '^repo2-' /etc/pgbackrest/conf.d/repo2.conf || repositories='1 2'
     for number in $repositories; do

@@ -325,6 +325,11 @@ async fn the_number_of_a_timeline_is_taken_once() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The name of a segment on the timeline of this node, far past all that was written.
+fn far_segment(node: &patroni::Leader) -> String {
+    format!("{:08X}00000FFF00000001", node.timeline)
+}
+
 /// What a lost primary wrote past the promotion of another is on no other node.
 #[tokio::test]
 #[ignore = "needs the test stack: make test"]
@@ -338,13 +343,13 @@ async fn a_segment_past_the_end_of_its_timeline_is_not_archived() -> anyhow::Res
     ensure!(primary.timeline > before.timeline, "{primary:?}");
     let node = stack.project.one(&primary.service).await?;
     // One that could have been written on the timeline before, far past its end.
-    let name = format!("{:08X}00000FFF00000001", before.timeline);
+    let name = far_segment(&before);
     let push = format!("sh /etc/boxoffice/archive.sh push pg_wal/{name}");
     let pushed = node.run(&["sh", "-c", &push]).await?;
     let is_refused = pushed.text.contains("past the end of its timeline");
     ensure!(pushed.exit_code == 0 && is_refused, "{pushed:?}");
     // The same name on the present timeline is taken for what it is: a file that is not there.
-    let name = format!("{:08X}00000FFF00000001", primary.timeline);
+    let name = far_segment(&primary);
     let push = format!("sh /etc/boxoffice/archive.sh push pg_wal/{name}");
     let pushed = node.run(&["sh", "-c", &push]).await?;
     ensure!(pushed.exit_code != 0, "{pushed:?}");
@@ -369,7 +374,7 @@ async fn the_archive_keeps_its_size_and_leaves_room_on_the_disk() -> anyhow::Res
     ensure!(pruned.exit_code == 0 && left == Some("1"), "{pruned:?}");
 
     // More than the disk has. Without this the same command fails: there is no such file.
-    let name = format!("{:08X}00000FFF00000001", primary.timeline);
+    let name = far_segment(&primary);
     let push = format!(
         "sed s,^least_free_mb=.*,least_free_mb=99999999, /etc/boxoffice/archive.sh >/tmp/archive.sh
         sh /tmp/archive.sh push pg_wal/{name}"
